@@ -1,0 +1,1 @@
+//! The forced command of sshd: from git push to the build container.

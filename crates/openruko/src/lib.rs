@@ -1,0 +1,1 @@
+//! up: the whole platform in the foreground; admin: users, keys, apps.

@@ -1,0 +1,379 @@
+//! The serde types of openruko's internal API, and nothing else.
+//!
+//! The internal API is what the components speak among themselves, each with a Bearer token of its own:
+//! `openruko-serve` asks about keys and pushes, `openruko admin` manages users and apps.
+
+use std::collections::BTreeMap;
+
+use ruko_core::config::BuildLimits;
+use ruko_core::{AppName, CommitId, ConfigVarName, ProcessType, PushId, StackName, TemplateName, UserName};
+use serde::{Deserialize, Serialize};
+
+/// `GET /internal/keys?fingerprint=SHA256:…`: the key that sshd was offered, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyOwner {
+    /// Who the key belongs to.
+    pub user: UserName,
+    /// The key's id.
+    pub key: String,
+    /// Algorithm and base64 blob, without options and comment: `ssh-ed25519 AAAA…`.
+    pub public_key: String,
+}
+
+/// What a user wants to do with an app's repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Fetch and clone.
+    Read,
+    /// Push.
+    Write,
+}
+
+/// `POST /internal/apps/{app}/pushes`: opens a push and takes the app's lease.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OpenPush {
+    /// Who pushes. Authorized again here, in the transaction that takes the lease.
+    pub user: UserName,
+    /// How long the API may hold the call while another push has the lease, in seconds (at most 30).
+    #[serde(default)]
+    pub wait_seconds: u64,
+}
+
+/// An app as the components name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppRef {
+    /// Never reused, not even when an app is made again under the same name.
+    pub id: String,
+    /// The name at this moment.
+    pub name: AppName,
+}
+
+/// Metadata of an open push (201).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Push {
+    /// The push's id.
+    pub push: PushId,
+    /// For `REQUEST_ID` and for logs.
+    pub request_id: String,
+    /// The app.
+    pub app: AppRef,
+    /// Who pushes.
+    pub user: UserName,
+    /// The app's stack.
+    pub stack: StackName,
+    /// The template of that stack's build container.
+    pub template: TemplateName,
+    /// Where the repository is and where its next version goes.
+    pub repo: RepoPlace,
+    /// Where the slug goes.
+    pub slug: SlugPlace,
+    /// Where the build cache is kept.
+    pub cache: CachePlace,
+    /// The app's config vars.
+    pub config_vars: BTreeMap<ConfigVarName, String>,
+    /// The app's buildpacks in order; empty means detect.
+    pub buildpacks: Vec<String>,
+    /// The refs whose push makes a release.
+    pub deploy_refs: Vec<String>,
+    /// The bounds of this build.
+    pub limits: BuildLimits,
+    /// Where the commit goes.
+    pub release_url: String,
+    /// The app's public address.
+    pub web_url: String,
+    /// The lease ends so many seconds after it was last renewed.
+    pub lease_seconds: u64,
+}
+
+/// Metadata of a fetch (`POST /internal/apps/{app}/fetches`, 200): no lease, nothing to write.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fetch {
+    /// For logs.
+    pub request_id: String,
+    /// The app.
+    pub app: AppRef,
+    /// The template of the container that git runs in.
+    pub template: TemplateName,
+    /// Where the repository is; empty when nothing was ever pushed. Layers, unpacked in order.
+    pub repo: Vec<String>,
+    /// The bounds of the container.
+    pub limits: BuildLimits,
+}
+
+/// Where a repository is and where its next version goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RepoPlace {
+    /// The committed version; 0 when nothing was ever pushed.
+    pub version: u64,
+    /// Layers, unpacked in order; empty for version 0.
+    pub get: Vec<String>,
+    /// A key of this push alone, so that a push that lost its lease can overwrite nothing.
+    pub put: String,
+}
+
+/// Where a slug goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SlugPlace {
+    /// A key of this push alone.
+    pub put: String,
+    /// The largest slug that is accepted, in bytes, packed.
+    pub max_bytes: u64,
+}
+
+/// Where the build cache is kept. It has no version: its loss costs time only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CachePlace {
+    /// May name an object that is not there.
+    pub get: String,
+    /// Replaced after a successful build.
+    pub put: String,
+}
+
+/// Who holds an app's lease (409 to [`OpenPush`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The other push.
+    pub push: PushId,
+    /// Its user.
+    pub user: UserName,
+    /// When it was opened, RFC 3339, UTC.
+    pub since: String,
+    /// How long ago that was, in seconds, by the API's clock.
+    pub seconds: u64,
+}
+
+/// An object as the host side stored it: what was counted and hashed, never what a build claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// One ref update, as git tells it to its hooks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefUpdate {
+    /// The full name, `refs/heads/main`. Lossy where it is not UTF-8: for the record only.
+    pub name: String,
+    /// The old commit; the null id when the ref is new.
+    pub old: CommitId,
+    /// The new commit; the null id when the ref is deleted.
+    pub new: CommitId,
+}
+
+/// What a build made, as told by the build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The commit that was built.
+    pub commit: CommitId,
+    /// The deploy ref that was pushed.
+    pub branch: String,
+    /// What the buildpacks called themselves, in order, joined by `, `.
+    pub buildpack: String,
+    /// The Procfile, and the types of the last buildpack's release document that the Procfile does not
+    /// define.
+    pub process_types: BTreeMap<ProcessType, String>,
+    /// Which of them came from the buildpack.
+    pub default_types: Vec<ProcessType>,
+}
+
+/// `POST /internal/pushes/{id}/commit`: repository version, slug and release in one transaction.
+/// Repeated with the same id it gives the same answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Commit {
+    /// The repository version that this push began with: compare and swap.
+    pub base_version: u64,
+    /// The repository as stored under the push's `repo.put`.
+    pub repo: Stored,
+    /// What moves.
+    pub refs: Vec<RefUpdate>,
+    /// The release, when a deploy ref moves.
+    pub release: Option<CommitRelease>,
+}
+
+/// The release part of a [`Commit`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CommitRelease {
+    /// The slug as stored under the push's `slug.put`.
+    pub slug: Stored,
+    /// What the build made.
+    pub manifest: Manifest,
+}
+
+/// The answer to a [`Commit`] (200).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// The new repository version.
+    pub repo_version: u64,
+    /// The new release's version, `7` for `v7`; none when no deploy ref moved.
+    pub release: Option<u64>,
+    /// The app's public address.
+    pub web_url: String,
+    /// Objects that nothing refers to any more; the caller deletes them at leisure.
+    pub discard: Vec<String>,
+}
+
+/// `POST /internal/pushes/{id}/abort`: gives the lease back and keeps the reason.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Abort {
+    /// One line for the build's record.
+    pub reason: String,
+}
+
+/// `POST /internal/pushes/{id}/output`: appended to the build's log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Output {
+    /// Where this piece begins, in bytes from the start: a repeated piece is stored once.
+    pub offset: u64,
+    /// The text.
+    pub text: String,
+}
+
+/// What goes with every status of 400 and above.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ApiError {
+    /// A word for programs: `not_found`, `conflict`, `lease_lost`, `invalid_params`, `unauthorized`, …
+    pub id: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// `POST /internal/users`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewUser {
+    /// The name.
+    pub name: UserName,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The name.
+    pub name: UserName,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+}
+
+/// `POST /internal/users/{user}/keys`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewKey {
+    /// One line as in an `id_*.pub` file: algorithm, blob and an optional comment, no options.
+    pub public_key: String,
+}
+
+/// A key of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// `SHA256:…` as `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+    /// Algorithm, blob.
+    pub public_key: String,
+    /// The comment, for people.
+    pub comment: String,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+}
+
+/// `POST /internal/apps`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewApp {
+    /// The name.
+    pub name: AppName,
+    /// Who owns it.
+    pub owner: UserName,
+}
+
+/// An app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct App {
+    /// Never reused.
+    pub id: String,
+    /// The name.
+    pub name: AppName,
+    /// The owner.
+    pub owner: UserName,
+    /// The stack.
+    pub stack: StackName,
+    /// Users beside the owner who may push and fetch.
+    pub collaborators: Vec<UserName>,
+    /// The buildpacks, in order; empty means detect.
+    pub buildpacks: Vec<String>,
+    /// The committed repository version.
+    pub repo_version: u64,
+    /// The current release's version, if there is one.
+    pub release: Option<u64>,
+    /// Who is pushing at this moment.
+    pub push: Option<Holder>,
+    /// The app's public address.
+    pub web_url: String,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+}
+
+/// `PUT /internal/apps/{app}/buildpacks`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Buildpacks {
+    /// URLs with an optional `#ref`, or names of buildpacks that ship with openruko.
+    pub buildpacks: Vec<String>,
+}
+
+/// `PATCH /internal/apps/{app}/config-vars`: a null removes. Makes a release when the app has one.
+pub type ConfigVarChange = BTreeMap<ConfigVarName, Option<String>>;
+
+/// A release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// `7` for `v7`.
+    pub version: u64,
+    /// `Deploy 1a2b3c4`, `Set FOO, BAR config vars`.
+    pub description: String,
+    /// Who made it.
+    pub user: UserName,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// The commit, when it came from a push.
+    pub commit: Option<CommitId>,
+    /// The buildpack's name.
+    pub buildpack: Option<String>,
+    /// The process types.
+    pub process_types: BTreeMap<ProcessType, String>,
+    /// The slug's URL, without anything secret.
+    pub slug_url: Option<String>,
+    /// The slug as stored.
+    pub slug: Option<Stored>,
+}
+
+/// How a push ended, or that it has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BuildStatus {
+    /// The lease is held.
+    Pending,
+    /// Committed.
+    Succeeded,
+    /// Aborted.
+    Failed,
+    /// The lease ran out: the push's process or machine died.
+    Lost,
+}
+
+/// A push, seen as a build: what the record keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The push.
+    pub push: PushId,
+    /// Who pushed.
+    pub user: UserName,
+    /// How it ended.
+    pub status: BuildStatus,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// The release that it made.
+    pub release: Option<u64>,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// RFC 3339, UTC.
+    pub ended_at: Option<String>,
+}

@@ -1,0 +1,1 @@
+//! Packs and unpacks tar.gz: limits, kinds, beneath a directory, deterministic.

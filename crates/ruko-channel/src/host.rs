@@ -1,0 +1,114 @@
+//! The host's side.
+
+use std::io::{self, BufReader, Read};
+use std::os::unix::net::UnixStream;
+
+use ruko_api_types::{Committed, Stored};
+
+use crate::record::{self, ObjectReader, ObjectWriter};
+use crate::{Answer, BuildRequest, CommitRequest, Request};
+
+/// Why the host side refuses; the words reach the app developer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+/// What the host side of a push does for its container.
+pub trait Host: Sync {
+    /// What is to be built.
+    fn build(&self) -> BuildRequest;
+
+    /// The stored repository; none when nothing was ever pushed.
+    ///
+    /// # Errors
+    /// It is there but cannot be read.
+    fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal>;
+
+    /// The build cache; none when there is none.
+    fn cache(&self) -> Option<Box<dyn Read>>;
+
+    /// Stores the slug, counting and hashing it.
+    ///
+    /// # Errors
+    /// Too large, or storage failed.
+    fn store_slug(&self, bytes: &mut dyn Read) -> Result<Stored, Refusal>;
+
+    /// Stores the repository, counting and hashing it.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn store_repo(&self, bytes: &mut dyn Read) -> Result<Stored, Refusal>;
+
+    /// Makes what was stored the app's.
+    ///
+    /// # Errors
+    /// Not stored, not valid, lease lost, API down.
+    fn commit(&self, request: CommitRequest) -> Result<Committed, Refusal>;
+
+    /// Keeps lines for the build's record.
+    fn output(&self, text: &str);
+
+    /// Keeps why the build failed; gives the bounds that it met.
+    fn failed(&self, reason: &str) -> Vec<String>;
+}
+
+/// Answers the requests of one connection until its end.
+///
+/// # Errors
+/// The connection broke, or what came over it is not the protocol.
+pub fn serve(stream: &UnixStream, host: &dyn Host) -> io::Result<()> {
+    let mut from = BufReader::with_capacity(128 << 10, stream);
+    while let Some(request) = record::receive::<Request>(&mut from)? {
+        match request {
+            Request::RepoGet => give(stream, host.repo())?,
+            Request::CacheGet => give(stream, Ok(host.cache()))?,
+            request => {
+                let answer = answer(&mut from, host, request)?;
+                record::send(&mut &*stream, &answer)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn give(mut to: &UnixStream, object: Result<Option<Box<dyn Read>>, Refusal>) -> io::Result<()> {
+    let mut object = match object {
+        Err(Refusal(message)) => return record::send(&mut to, &Answer::Refused { message }),
+        Ok(None) => return record::send(&mut to, &Answer::Object { found: false }),
+        Ok(Some(object)) => object,
+    };
+    record::send(&mut to, &Answer::Object { found: true })?;
+    let mut records = ObjectWriter::new(to);
+    io::copy(&mut object, &mut records)?;
+    records.finish()
+}
+
+fn answer(from: &mut impl Read, host: &dyn Host, request: Request) -> io::Result<Answer> {
+    Ok(match request {
+        Request::Hello => Answer::Build(Box::new(host.build())),
+        Request::Slug => stored(from, |bytes| host.store_slug(bytes))?,
+        Request::Repo => stored(from, |bytes| host.store_repo(bytes))?,
+        Request::Commit(request) => match host.commit(request) {
+            Ok(done) => Answer::Committed { release: done.release, web_url: done.web_url },
+            Err(Refusal(message)) => Answer::Refused { message },
+        },
+        Request::Output { text } => {
+            host.output(&text);
+            Answer::Noted
+        }
+        Request::Failed { reason } => Answer::Limits { met: host.failed(&reason) },
+        Request::RepoGet | Request::CacheGet => unreachable!("answered by `give`"),
+    })
+}
+
+fn stored(
+    from: &mut impl Read,
+    store: impl FnOnce(&mut dyn Read) -> Result<Stored, Refusal>,
+) -> io::Result<Answer> {
+    let mut object = ObjectReader::new(from);
+    let outcome = store(&mut object);
+    object.drain()?;
+    Ok(match outcome {
+        Ok(stored) => Answer::Stored(stored),
+        Err(Refusal(message)) => Answer::Refused { message },
+    })
+}

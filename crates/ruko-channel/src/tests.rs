@@ -1,0 +1,141 @@
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
+
+use ruko_api_types::{Committed, Stored};
+
+use super::*;
+
+#[derive(Default)]
+struct Recorder {
+    slug: Mutex<Vec<u8>>,
+    repo: Option<Vec<u8>>,
+    commits: Mutex<usize>,
+}
+
+impl Host for Recorder {
+    fn build(&self) -> BuildRequest {
+        BuildRequest {
+            push: PushId::generate(),
+            request_id: "r".into(),
+            app: "my-app".parse().unwrap(),
+            stack: "openruko-12".parse().unwrap(),
+            config_vars: BTreeMap::from([("KEY".parse().unwrap(), "two\nlines".into())]),
+            buildpacks: vec![],
+            deploy_refs: vec!["refs/heads/main".into()],
+            limits: BuildLimits::default(),
+            env: BTreeMap::new(),
+        }
+    }
+
+    fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
+        Ok(self.repo.clone().map(|bytes| Box::new(std::io::Cursor::new(bytes)) as Box<dyn Read>))
+    }
+
+    fn cache(&self) -> Option<Box<dyn Read>> {
+        None
+    }
+
+    fn store_slug(&self, bytes: &mut dyn Read) -> Result<Stored, Refusal> {
+        let mut slug = self.slug.lock().unwrap();
+        bytes.take(1000).read_to_end(&mut slug).unwrap();
+        if slug.len() == 1000 {
+            return Err(Refusal("too large".into()));
+        }
+        Ok(Stored { bytes: slug.len() as u64, sha256: String::new() })
+    }
+
+    fn store_repo(&self, bytes: &mut dyn Read) -> Result<Stored, Refusal> {
+        let bytes = std::io::copy(bytes, &mut std::io::sink()).map_err(|e| Refusal(e.to_string()))?;
+        Ok(Stored { bytes, sha256: String::new() })
+    }
+
+    fn commit(&self, _: CommitRequest) -> Result<Committed, Refusal> {
+        *self.commits.lock().unwrap() += 1;
+        Ok(Committed { repo_version: 1, release: Some(7), web_url: "http://x/".into(), discard: vec![] })
+    }
+
+    fn output(&self, _: &str) {}
+
+    fn failed(&self, reason: &str) -> Vec<String> {
+        vec![format!("met: {reason}")]
+    }
+}
+
+fn with_host<T>(host: &Recorder, talk: impl FnOnce(&mut Client) -> T) -> T {
+    let (here, there) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || serve(&there, host));
+        talk(&mut Client::over(here))
+    })
+}
+
+#[test]
+fn a_whole_push_goes_over_one_connection() {
+    let host = Recorder { repo: Some(vec![7; 3 << 20]), ..Recorder::default() };
+    with_host(&host, |client| {
+        assert_eq!(client.hello().unwrap().config_vars.values().next().unwrap(), "two\nlines");
+        let repo = client.repo(|object| {
+            let mut bytes = vec![];
+            object.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        assert_eq!(repo.unwrap(), Some(vec![7; 3 << 20]));
+        assert!(client.cache(|_| ()).unwrap().is_none());
+        let mut slug = client.slug().unwrap();
+        slug.write_all(b"slug").unwrap();
+        assert_eq!(slug.finish().unwrap().bytes, 4);
+        assert_eq!(client.failed("why".into()).unwrap(), ["met: why"]);
+        let request = CommitRequest { refs: vec![], manifest: None };
+        assert_eq!(client.commit(request).unwrap(), (Some(7), "http://x/".into()));
+    });
+    assert_eq!(*host.slug.lock().unwrap(), b"slug");
+}
+
+#[test]
+fn a_refusal_arrives_even_when_the_object_was_not_read_to_its_end() {
+    with_host(&Recorder::default(), |client| {
+        let mut slug = client.slug().unwrap();
+        slug.write_all(&vec![0; 5 << 20]).unwrap();
+        assert_eq!(slug.finish().unwrap_err().to_string(), "too large");
+        assert!(client.hello().is_ok(), "the connection can still be used");
+    });
+}
+
+#[test]
+fn an_object_that_is_only_begun_is_read_to_the_end_by_who_takes_half() {
+    let host = Recorder { repo: Some(vec![1; 1 << 20]), ..Recorder::default() };
+    with_host(&host, |client| {
+        let first = client.repo(|object| {
+            let mut byte = [0];
+            object.read_exact(&mut byte).unwrap();
+            byte[0]
+        });
+        assert_eq!(first.unwrap(), Some(1));
+        assert!(client.hello().is_ok());
+    });
+}
+
+#[test]
+fn half_an_object_is_never_a_whole_one() {
+    let (here, there) = UnixStream::pair().unwrap();
+    let host = Recorder::default();
+    std::thread::scope(|scope| {
+        let served = scope.spawn(|| serve(&there, &host));
+        (&here).write_all(b"J\0\0\0\x12{\"request\":\"repo\"}D\0\0\0\x05ab").unwrap();
+        here.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(served.join().unwrap().is_err());
+    });
+}
+
+#[test]
+fn hostile_records_are_refused_without_being_read_into_memory() {
+    for bytes in [&b"J\xff\xff\xff\xff"[..], b"D\0\0\0\x01x", b"X\0\0\0\0", b"J\0\0\0\x02{}", b"J\0\0"] {
+        let (here, there) = UnixStream::pair().unwrap();
+        let host = Recorder::default();
+        (&here).write_all(bytes).unwrap();
+        here.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(serve(&there, &host).is_err(), "{bytes:?}");
+        assert_eq!(*host.commits.lock().unwrap(), 0);
+    }
+}

@@ -1,0 +1,1 @@
+//! Runs unprivileged LXC containers for builds, as root, for a hostile caller.

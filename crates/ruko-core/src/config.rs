@@ -1,0 +1,408 @@
+//! The configuration file, `/etc/openruko/config.toml`: a table per program, unknown keys are errors.
+//!
+//! Secrets are not in it: it names files of mode 0600 or 0640 that hold them. Every key of a simple
+//! value can be overridden by the environment variable `OPENRUKO_TABLE_KEY` (not for programs that run
+//! as root: those read the file alone).
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{StackName, TemplateName};
+
+/// Where the configuration is read from when neither `--config` nor `$OPENRUKO_CONFIG` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/openruko/config.toml";
+
+/// The environment variable that names another configuration file.
+pub const PATH_VARIABLE: &str = "OPENRUKO_CONFIG";
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration `{}`", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not valid.
+    #[error("the configuration `{}` is not valid: {}", .path.display(), .why)]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        why: String,
+    },
+    /// A table that this program needs is missing.
+    #[error("the configuration has no table [{0}], which this program needs")]
+    Missing(&'static str),
+}
+
+/// The whole file. Programs ask for their own table through the methods.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// openruko-api.
+    pub api: Option<ApiConfig>,
+    /// openruko-serve.
+    pub serve: Option<ServeConfig>,
+    /// ruko-container.
+    pub container: Option<ContainerConfig>,
+    /// What builds get beyond the stack.
+    #[serde(default)]
+    pub build: BuildConfig,
+    /// `openruko admin`.
+    pub admin: Option<AdminConfig>,
+}
+
+/// `[api]`: openruko-api.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiConfig {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The database: `sqlite:///absolute/path.db`.
+    pub database: String,
+    /// Below this URL objects are stored: `file:///absolute/path`.
+    pub storage: String,
+    /// The base URL under which the other components reach this API.
+    pub url: String,
+    /// The public address of an app, `{app}` standing for its name.
+    pub web_url: String,
+    /// The stack of new apps.
+    pub stack: StackName,
+    /// The template of that stack.
+    pub template: TemplateName,
+    /// The refs whose push makes a release.
+    #[serde(default = "default_deploy_refs")]
+    pub deploy_refs: Vec<String>,
+    /// The term of a push's lease, in seconds.
+    #[serde(default = "default_lease_seconds")]
+    pub lease_seconds: u64,
+    /// The SHA-256 digest, in hexadecimal, of each component's token: `serve = "…"`, `admin = "…"`.
+    pub components: BTreeMap<String, String>,
+    /// The bounds of a build.
+    #[serde(default)]
+    pub limits: BuildLimits,
+}
+
+fn default_deploy_refs() -> Vec<String> {
+    vec!["refs/heads/main".into(), "refs/heads/master".into()]
+}
+
+const fn default_lease_seconds() -> u64 {
+    30
+}
+
+/// `[api.limits]`: the bounds of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuildLimits {
+    /// Wall-clock seconds from container start to commit.
+    pub build_seconds: u64,
+    /// Memory of the container, in bytes.
+    pub memory_bytes: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Everything the container can write, in bytes.
+    pub disk_bytes: u64,
+    /// The packed slug, in bytes.
+    pub slug_bytes: u64,
+    /// What the build may print, in bytes; beyond that it is no longer kept or shown.
+    pub output_bytes: u64,
+}
+
+impl Default for BuildLimits {
+    fn default() -> Self {
+        Self {
+            build_seconds: 900,
+            memory_bytes: 2560 << 20,
+            pids: 1024,
+            disk_bytes: 4 << 30,
+            slug_bytes: 500 << 20,
+            output_bytes: 16 << 20,
+        }
+    }
+}
+
+/// `[serve]`: openruko-serve.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeConfig {
+    /// The base URL of the API.
+    pub api_url: String,
+    /// The file that holds this component's token.
+    pub token_file: PathBuf,
+    /// The command that runs a container, with its arguments.
+    pub container_command: Vec<String>,
+    /// Where each push keeps its sockets and keys while it lasts.
+    pub runtime_dir: PathBuf,
+    /// How long a push waits for another push to the same app, in seconds.
+    #[serde(default = "default_wait_seconds")]
+    pub wait_seconds: u64,
+}
+
+const fn default_wait_seconds() -> u64 {
+    60
+}
+
+/// `[container]`: ruko-container. Read by a program that runs as root for a hostile caller, so only a
+/// file that nobody but root can write is accepted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerConfig {
+    /// One directory per container.
+    pub state_dir: PathBuf,
+    /// The templates that a caller may name.
+    pub template_dir: PathBuf,
+    /// git's hooks for build containers; mounted read-only.
+    pub hooks_dir: PathBuf,
+    /// The buildpacks that ship with openruko; mounted read-only.
+    pub buildpacks_dir: PathBuf,
+    /// The tools that run in the container (`ruko-slug`); mounted read-only.
+    pub tools_dir: PathBuf,
+    /// The bridge that containers are attached to. Made by `ruko-container setup`.
+    pub bridge: String,
+    /// The network of that bridge, as `ADDRESS/PREFIX`; its first address is the host's.
+    pub subnet: Ipv4Net,
+    /// Destinations in private networks that containers may reach all the same, as `ADDRESS` or
+    /// `ADDRESS/PREFIX`, for example a mirror.
+    #[serde(default)]
+    pub allow: Vec<Ipv4Net>,
+    /// At most so many containers at a time.
+    #[serde(default = "default_slots")]
+    pub slots: u32,
+    /// Processor cores that one container may use, as a decimal number.
+    #[serde(default = "default_cpus")]
+    pub cpus: f64,
+    /// The most that a caller may ask for.
+    #[serde(default)]
+    pub max: BuildLimits,
+    /// Disk space that must stay free on the file system of `state_dir`, in bytes.
+    #[serde(default = "default_reserve")]
+    pub reserve_bytes: u64,
+    /// Start containers even where a limit cannot be set on this kernel.
+    #[serde(default)]
+    pub allow_missing_limits: bool,
+}
+
+const fn default_slots() -> u32 {
+    64
+}
+
+const fn default_cpus() -> f64 {
+    2.0
+}
+
+const fn default_reserve() -> u64 {
+    1 << 30
+}
+
+/// `[build]`: what builds get beyond the stack, for a network that is closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuildConfig {
+    /// Environment variables of every build: proxies, mirrors, where certificates are. Not secret: any
+    /// build can read them.
+    pub env: BTreeMap<String, String>,
+    /// Files that every build sees, read-only: path in the container = path on the host.
+    pub files: BTreeMap<PathBuf, PathBuf>,
+}
+
+/// `[admin]`: `openruko admin`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminConfig {
+    /// The base URL of the API.
+    pub api_url: String,
+    /// The file that holds the admin's token.
+    pub token_file: PathBuf,
+}
+
+/// An IPv4 network, `10.158.0.1/20`; without a prefix a single address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Ipv4Net {
+    /// The address as written, host bits included.
+    pub address: Ipv4Addr,
+    /// 0 to 32.
+    pub prefix: u8,
+}
+
+impl Ipv4Net {
+    /// The address at `index` in the network, if there is one.
+    pub fn host(self, index: u32) -> Option<Ipv4Addr> {
+        let size = 1u64 << (32 - u32::from(self.prefix));
+        (u64::from(index) < size).then(|| Ipv4Addr::from_bits(self.network().to_bits() + index))
+    }
+
+    /// The network's own address: the host bits are zero.
+    pub fn network(self) -> Ipv4Addr {
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
+        Ipv4Addr::from_bits(self.address.to_bits() & mask)
+    }
+}
+
+impl std::fmt::Display for Ipv4Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl From<Ipv4Net> for String {
+    fn from(net: Ipv4Net) -> Self {
+        net.to_string()
+    }
+}
+
+impl TryFrom<String> for Ipv4Net {
+    type Error = String;
+
+    fn try_from(raw: String) -> Result<Self, String> {
+        raw.parse()
+    }
+}
+
+impl std::str::FromStr for Ipv4Net {
+    type Err = String;
+
+    fn from_str(raw: &str) -> Result<Self, String> {
+        let (address, prefix) = raw.split_once('/').unwrap_or((raw, "32"));
+        let bad = || format!("`{raw}` is not an IPv4 network; write it as 10.158.0.0/20");
+        let prefix: u8 = prefix.parse().map_err(|_| bad())?;
+        if prefix > 32 {
+            return Err(bad());
+        }
+        Ok(Self { address: address.parse().map_err(|_| bad())?, prefix })
+    }
+}
+
+impl Config {
+    /// Reads a file and lays the environment over it.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, has an unknown key or a wrong value.
+    pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, env)
+            .map_err(|why| ConfigError::Invalid { path: path.to_owned(), why: crate::exit::one_line(&why) })
+    }
+
+    /// Reads the text of a configuration file and lays the environment over it.
+    ///
+    /// # Errors
+    /// Where and why the text or a variable is wrong.
+    pub fn parse(text: &str, env: impl Iterator<Item = (String, String)>) -> Result<Self, String> {
+        let mut tables: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
+        for (name, value) in env {
+            overlay(&mut tables, &name, &value);
+        }
+        tables.try_into().map_err(|e: toml::de::Error| e.to_string())
+    }
+
+    /// The table `[api]`.
+    ///
+    /// # Errors
+    /// The table is missing.
+    pub fn api(&self) -> Result<&ApiConfig, ConfigError> {
+        self.api.as_ref().ok_or(ConfigError::Missing("api"))
+    }
+
+    /// The table `[serve]`.
+    ///
+    /// # Errors
+    /// The table is missing.
+    pub fn serve(&self) -> Result<&ServeConfig, ConfigError> {
+        self.serve.as_ref().ok_or(ConfigError::Missing("serve"))
+    }
+
+    /// The table `[container]`.
+    ///
+    /// # Errors
+    /// The table is missing.
+    pub fn container(&self) -> Result<&ContainerConfig, ConfigError> {
+        self.container.as_ref().ok_or(ConfigError::Missing("container"))
+    }
+
+    /// The table `[admin]`.
+    ///
+    /// # Errors
+    /// The table is missing.
+    pub fn admin(&self) -> Result<&AdminConfig, ConfigError> {
+        self.admin.as_ref().ok_or(ConfigError::Missing("admin"))
+    }
+}
+
+/// `OPENRUKO_API_LISTEN=…` replaces `listen` of `[api]`. A value that reads as a TOML value is one;
+/// anything else is a string.
+fn overlay(tables: &mut toml::Table, name: &str, value: &str) {
+    let Some((table, key)) = name.strip_prefix("OPENRUKO_").and_then(|rest| rest.split_once('_')) else {
+        return;
+    };
+    let table = table.to_ascii_lowercase();
+    if !["api", "serve", "container", "admin"].contains(&table.as_str()) {
+        return;
+    }
+    let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
+    let value = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    if let toml::Value::Table(table) =
+        tables.entry(table).or_insert_with(|| toml::Value::Table(toml::Table::new()))
+    {
+        table.insert(key.to_ascii_lowercase(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADMIN: &str =
+        "[admin]\napi_url = 'http://127.0.0.1:5000'\ntoken_file = '/etc/openruko/admin.token'\n";
+
+    fn env(pairs: &[(&str, &str)]) -> std::vec::IntoIter<(String, String)> {
+        let owned: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        owned.into_iter()
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let why = Config::parse(&format!("{ADMIN}tokn = 1\n"), env(&[])).unwrap_err();
+        assert!(why.contains("tokn"), "{why}");
+    }
+
+    #[test]
+    fn the_environment_replaces_a_key() {
+        let config =
+            Config::parse(ADMIN, env(&[("OPENRUKO_ADMIN_API_URL", "http://[::1]:1"), ("PATH", "/")]))
+                .unwrap();
+        assert_eq!(config.admin().unwrap().api_url, "http://[::1]:1");
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_an_error_too() {
+        assert!(Config::parse(ADMIN, env(&[("OPENRUKO_ADMIN_APIURL", "x")])).is_err());
+    }
+
+    #[test]
+    fn a_missing_table_is_named() {
+        assert_eq!(
+            Config::default().api().unwrap_err().to_string(),
+            "the configuration has no table [api], which this program needs"
+        );
+    }
+
+    #[test]
+    fn networks_know_their_hosts() {
+        let net: Ipv4Net = "10.158.16.1/20".parse().unwrap();
+        assert_eq!(net.network().to_string(), "10.158.16.0");
+        assert_eq!(net.host(10).unwrap().to_string(), "10.158.16.10");
+        assert_eq!(net.host(4096), None);
+        assert!("10.0.0.0/33".parse::<Ipv4Net>().is_err());
+        assert_eq!("10.1.2.3".parse::<Ipv4Net>().unwrap().prefix, 32);
+    }
+}

@@ -1,0 +1,15 @@
+//! What every program of openruko shares: names that cannot be wrong, exit statuses, the one way a
+//! failure is printed, how lines look to an app developer, and the configuration file.
+//!
+//! No I/O beyond reading the configuration file.
+
+pub mod config;
+pub mod exit;
+pub mod message;
+pub mod names;
+
+pub use exit::{Exit, Fault, Hint, report};
+pub use names::{
+    AppName, BadName, CommitId, ConfigVarName, ContainerName, ProcessType, PushId, StackName, TemplateName,
+    UserName,
+};

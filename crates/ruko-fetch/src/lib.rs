@@ -1,0 +1,1 @@
+//! get, put and extract objects from storage.

@@ -1,0 +1,1 @@
+//! LXC configuration writer, template call and lifecycle.

@@ -1,0 +1,1 @@
+//! Builds an app inside its container: buildpack, slug, repository snapshot.

@@ -1,0 +1,1 @@
+//! Storage URLs: get and put of objects.

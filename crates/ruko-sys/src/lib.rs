@@ -1,0 +1,13 @@
+//! The thin shell around the operating system: running a tool, opening what only root may write,
+//! replacing a file, locks that die with their holder, a parent's death passed on to its children.
+//!
+//! `unsafe` stands here or nowhere.
+
+pub mod file;
+pub mod lock;
+pub mod process;
+pub mod tool;
+
+pub use file::{AtPath, PathError, open_trusted, replace};
+pub use lock::Lock;
+pub use tool::{Tool, ToolError};

@@ -1,0 +1,63 @@
+//! Locks that the kernel frees when their holder dies.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::file::{AtPath, PathError};
+
+/// An exclusive lock on a file. Freed when dropped, and by the kernel when the process dies. The file
+/// stays: removing a locked file would let two holders in.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Flock<OwnedFd>,
+}
+
+impl Lock {
+    /// Takes the lock if nobody has it.
+    ///
+    /// # Errors
+    /// The file cannot be opened or locked for another reason than a holder.
+    pub fn try_take(path: &Path) -> Result<Option<Self>, PathError> {
+        let file = open(path)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => Ok(Some(Self { _file: file })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(std::io::Error::from(errno)).at("lock", path),
+        }
+    }
+
+    /// Takes the lock, waiting for its holder.
+    ///
+    /// # Errors
+    /// The file cannot be opened or locked.
+    pub fn take(path: &Path) -> Result<Self, PathError> {
+        let file = open(path)?;
+        let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into());
+        Ok(Self { _file: lock.at("lock", path)? })
+    }
+}
+
+fn open(path: &Path) -> Result<OwnedFd, PathError> {
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    Ok(file.at("open", path)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_kept_out_until_the_first_lets_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = Lock::try_take(&path).unwrap();
+        assert!(first.is_some());
+        assert!(Lock::try_take(&path).unwrap().is_none());
+        drop(first);
+        assert!(Lock::try_take(&path).unwrap().is_some());
+    }
+}

@@ -1,0 +1,78 @@
+//! Processes: start-up hygiene, and a parent's death passed on.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::Uid;
+
+/// The first act of a program that runs as root: narrow umask, a working directory that is nobody's.
+///
+/// # Errors
+/// It does not run as root.
+pub fn enter_as_root() -> io::Result<()> {
+    umask(Mode::from_bits_truncate(0o022));
+    std::env::set_current_dir("/")?;
+    if Uid::effective().is_root() {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, "this must run as root"))
+    }
+}
+
+/// Gives this process a mount namespace of its own. What it mounts afterwards is seen by its children
+/// only, and is gone when the last of them is gone, whatever they died of.
+///
+/// # Errors
+/// The kernel refuses (not root).
+pub fn own_mounts() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    // Mounts and unmounts of the host still reach us; ours do not reach the host.
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_SLAVE | MsFlags::MS_REC, None::<&str>)?;
+    Ok(())
+}
+
+/// Extensions of [`Command`] that need code between fork and exec.
+pub trait CommandSys {
+    /// The child is sent SIGKILL when the thread that started it ends. Start it from a thread that lives
+    /// as long as it should.
+    fn die_with_parent(&mut self) -> &mut Self;
+
+    /// The child starts with no signal blocked, in a session of its own.
+    fn own_session(&mut self) -> &mut Self;
+}
+
+impl CommandSys for Command {
+    fn die_with_parent(&mut self) -> &mut Self {
+        let parent = nix::unistd::getpid();
+        let tie = move || {
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // The parent may have died before the line above: then nobody would send the signal.
+            if nix::unistd::getppid() == parent { Ok(()) } else { Err(io::Error::other("orphaned")) }
+        };
+        // SAFETY: between fork and exec only prctl and getppid are called, both async-signal-safe; the
+        // closure allocates nothing unless it fails.
+        #[expect(unsafe_code, reason = "pre_exec is the only place for this between fork and exec")]
+        unsafe {
+            self.pre_exec(tie)
+        }
+    }
+
+    fn own_session(&mut self) -> &mut Self {
+        let detach = || {
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+            nix::unistd::setsid()?;
+            Ok(())
+        };
+        // SAFETY: sigprocmask and setsid are async-signal-safe; nothing is allocated.
+        #[expect(unsafe_code, reason = "pre_exec is the only place for this between fork and exec")]
+        unsafe {
+            self.pre_exec(detach)
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The world that the system tests run in.
