@@ -4,6 +4,7 @@
 //! No I/O beyond reading the configuration file.
 
 pub mod config;
+pub mod container;
 pub mod exit;
 pub mod message;
 pub mod names;
