@@ -15,7 +15,10 @@ pub struct Refusal(pub String);
 /// What the host side of a push does for its container.
 pub trait Host: Sync {
     /// What is to be built.
-    fn build(&self) -> BuildRequest;
+    ///
+    /// # Errors
+    /// Nothing is: this is a fetch.
+    fn build(&self) -> Result<BuildRequest, Refusal>;
 
     /// The stored repository; none when nothing was ever pushed.
     ///
@@ -84,7 +87,10 @@ fn give(mut to: &UnixStream, object: Result<Option<Box<dyn Read>>, Refusal>) -> 
 
 fn answer(from: &mut impl Read, host: &dyn Host, request: Request) -> io::Result<Answer> {
     Ok(match request {
-        Request::Hello => Answer::Build(Box::new(host.build())),
+        Request::Hello => match host.build() {
+            Ok(build) => Answer::Build(Box::new(build)),
+            Err(Refusal(message)) => Answer::Refused { message },
+        },
         Request::Slug => stored(from, |bytes| host.store_slug(bytes))?,
         Request::Repo => stored(from, |bytes| host.store_repo(bytes))?,
         Request::Commit(request) => match host.commit(request) {

@@ -14,8 +14,8 @@ struct Recorder {
 }
 
 impl Host for Recorder {
-    fn build(&self) -> BuildRequest {
-        BuildRequest {
+    fn build(&self) -> Result<BuildRequest, Refusal> {
+        Ok(BuildRequest {
             push: PushId::generate(),
             request_id: "r".into(),
             app: "my-app".parse().unwrap(),
@@ -25,7 +25,7 @@ impl Host for Recorder {
             deploy_refs: vec!["refs/heads/main".into()],
             limits: BuildLimits::default(),
             env: BTreeMap::new(),
-        }
+        })
     }
 
     fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
