@@ -57,6 +57,8 @@ pub struct Config {
     pub build: BuildConfig,
     /// `openruko admin`.
     pub admin: Option<AdminConfig>,
+    /// `openruko up`.
+    pub up: Option<UpConfig>,
 }
 
 /// `[api]`: openruko-api.
@@ -223,6 +225,14 @@ pub struct AdminConfig {
     pub token_file: PathBuf,
 }
 
+/// `[up]`: `openruko up`, the whole platform in the foreground.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpConfig {
+    /// Where its sshd listens.
+    pub ssh_listen: SocketAddr,
+}
+
 /// An IPv4 network, `10.158.0.1/20`; without a prefix a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -336,6 +346,14 @@ impl Config {
     pub fn admin(&self) -> Result<&AdminConfig, ConfigError> {
         self.admin.as_ref().ok_or(ConfigError::Missing("admin"))
     }
+
+    /// The table `[up]`.
+    ///
+    /// # Errors
+    /// The table is missing.
+    pub fn up(&self) -> Result<&UpConfig, ConfigError> {
+        self.up.as_ref().ok_or(ConfigError::Missing("up"))
+    }
 }
 
 /// `OPENRUKO_API_LISTEN=…` replaces `listen` of `[api]`. A value that reads as a TOML value is one;
@@ -345,7 +363,7 @@ fn overlay(tables: &mut toml::Table, name: &str, value: &str) {
         return;
     };
     let table = table.to_ascii_lowercase();
-    if !["api", "serve", "container", "admin"].contains(&table.as_str()) {
+    if !["api", "serve", "container", "admin", "up"].contains(&table.as_str()) {
         return;
     }
     let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));

@@ -131,6 +131,13 @@ name!(
         && b.iter().all(|&c| lower_or_digit(c) || c == b'-')
 );
 
+impl ContainerName {
+    /// A name that no other container has: `fetch-01jd…`. The prefix says what it is for.
+    pub fn generate(prefix: &'static str) -> Self {
+        Self(format!("{prefix}-{}", ulid::Ulid::generate().to_string().to_ascii_lowercase()))
+    }
+}
+
 name!(
     /// The name of a template: an executable below the template directory.
     TemplateName, "a template name",

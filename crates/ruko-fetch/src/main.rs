@@ -1,3 +1,5 @@
+//! See the library.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    ruko_fetch::main(std::env::args_os())
 }
