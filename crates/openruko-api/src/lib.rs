@@ -1,1 +1,78 @@
-//! The API of openruko.
+//! The API of openruko: keys and access, pushes and their leases, releases, config vars.
+//!
+//! A component presents its token ([`auth`]), its call is found in one table ([`router`]) and answered by
+//! a controller, which decides; all SQL stands in `store`. What was acknowledged is on disk.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
+use ruko_core::{Exit, Fault, report};
+
+mod api;
+pub mod auth;
+mod clock;
+mod controllers;
+mod errors;
+mod extract;
+mod judge;
+mod places;
+mod public_key;
+pub mod router;
+pub mod server;
+pub mod settings;
+mod store;
+
+pub use server::Server;
+pub use settings::Settings;
+
+const PROGRAM: &str = "openruko-api";
+
+/// The API of openruko.
+#[derive(Debug, Parser)]
+#[command(
+    name = PROGRAM,
+    version,
+    after_help = "Example:\n  openruko-api --config /etc/openruko/config.toml --check"
+)]
+struct Args {
+    /// The configuration file [default: $OPENRUKO_CONFIG, else /etc/openruko/config.toml]
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Read and judge the configuration, then end without doing anything
+    #[arg(long)]
+    check: bool,
+}
+
+/// The program: reads its arguments and configuration, then serves until it is told to stop.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    match Args::try_parse_from(args) {
+        Ok(args) => report(PROGRAM, run(&args)),
+        Err(usage) => {
+            let _ = usage.print();
+            ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(Exit::Usage as u8))
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<Exit, Fault> {
+    let config = Config::load(&config_path(args), environment())?;
+    let settings = Settings::try_from(config.api()?)?;
+    if args.check {
+        return Ok(Exit::Ok);
+    }
+    server::run(settings)
+}
+
+fn config_path(args: &Args) -> PathBuf {
+    let named = args.config.clone().or_else(|| std::env::var_os(PATH_VARIABLE).map(PathBuf::from));
+    named.unwrap_or_else(|| PathBuf::from(DEFAULT_PATH))
+}
+
+/// The environment as far as it is text; a variable of ours is never anything else.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}

@@ -1,3 +1,4 @@
+//! The API of openruko.
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    openruko_api::main(std::env::args_os())
 }

@@ -86,6 +86,13 @@ pub struct Push {
     pub lease_seconds: u64,
 }
 
+/// `POST /internal/apps/{app}/fetches`: opens a fetch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OpenFetch {
+    /// Who fetches. Authorized again here.
+    pub user: UserName,
+}
+
 /// Metadata of a fetch (`POST /internal/apps/{app}/fetches`, 200): no lease, nothing to write.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fetch {
@@ -215,11 +222,11 @@ pub struct Committed {
     pub discard: Vec<String>,
 }
 
-/// `POST /internal/pushes/{id}/abort`: gives the lease back and keeps the reason.
+/// `POST /internal/pushes/{id}/abort`: gives the lease back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Abort {
-    /// One line for the build's record.
-    pub reason: String,
+    /// One line for the build's record. Without one nothing was pushed, and no record is kept.
+    pub reason: Option<String>,
 }
 
 /// `POST /internal/pushes/{id}/output`: appended to the build's log.
@@ -310,6 +317,15 @@ pub struct App {
     pub web_url: String,
     /// RFC 3339, UTC.
     pub created_at: String,
+}
+
+/// The answer to `DELETE /internal/apps/{app}` (200).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destroyed {
+    /// The app that is gone.
+    pub app: AppRef,
+    /// What it leaves in storage: URLs of objects, and of prefixes (ending in `/`) with all below them.
+    pub discard: Vec<String>,
 }
 
 /// `PUT /internal/apps/{app}/buildpacks`.

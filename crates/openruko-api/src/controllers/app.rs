@@ -1,0 +1,101 @@
+//! Apps, and the buildpacks they name.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use ruko_api_types::{App, AppRef, BuildStatus, Buildpacks, Destroyed, NewApp};
+use ruko_core::AppName;
+use sqlx::AnyConnection;
+
+use super::{app_named, created, user_named};
+use crate::api::Api;
+use crate::clock;
+use crate::errors::{Answer, ApiFault};
+use crate::extract::{At, Body};
+use crate::store::apps::AppRow;
+use crate::store::{apps, buildpacks, collaborators, pushes};
+use crate::{judge, places};
+
+/// `POST /internal/apps`
+pub(crate) async fn create(State(api): State<Api>, Body(new): Body<NewApp>) -> Answer<Response> {
+    let mut db = api.store.write().await?;
+    let owner = user_named(&mut db, &new.owner).await?;
+    if let Some(known) = apps::find(&mut db, &new.name).await? {
+        if known.owner_id != owner.id {
+            let message = format!("The name `{}` is taken by an app of `{}`.", new.name, known.owner);
+            return Err(ApiFault::conflict("name_taken", message));
+        }
+        return Ok(Json(described(&mut db, &api, known).await?).into_response());
+    }
+    let app = apps::insert(&mut db, &new.name, &owner, &api.settings.stack).await?;
+    let app = described(&mut db, &api, app).await?;
+    db.commit().await?;
+    Ok(created(app))
+}
+
+/// `GET /internal/apps`
+pub(crate) async fn list(State(api): State<Api>) -> Answer<Json<Vec<App>>> {
+    let mut db = api.store.read().await?;
+    let mut list = Vec::new();
+    for app in apps::list(&mut db).await? {
+        list.push(described(&mut db, &api, app).await?);
+    }
+    Ok(Json(list))
+}
+
+/// `GET /internal/apps/{app}`
+pub(crate) async fn show(State(api): State<Api>, At(app): At<AppName>) -> Answer<Json<App>> {
+    let mut db = api.store.read().await?;
+    let app = app_named(&mut db, &app).await?;
+    Ok(Json(described(&mut db, &api, app).await?))
+}
+
+/// `DELETE /internal/apps/{app}`
+pub(crate) async fn destroy(State(api): State<Api>, At(app): At<AppName>) -> Answer<Json<Destroyed>> {
+    let mut db = api.store.write().await?;
+    let app = app_named(&mut db, &app).await?;
+    let now = clock::now();
+    if let Some(open) = pushes::open_one(&mut db, &app.id).await?
+        && open.status(now) == BuildStatus::Pending
+    {
+        let message = format!("`{}` is pushing to `{}` at this moment.", open.user, app.name);
+        return Err(ApiFault::conflict("push_open", message));
+    }
+    apps::delete(&mut db, &app.id).await?;
+    db.commit().await?;
+    let discard = places::all(&app.id).iter().map(|key| api.settings.object(key)).collect();
+    Ok(Json(Destroyed { app: AppRef { id: app.id, name: app.name }, discard }))
+}
+
+/// `PUT /internal/apps/{app}/buildpacks`
+pub(crate) async fn set_buildpacks(
+    State(api): State<Api>,
+    At(app): At<AppName>,
+    Body(wanted): Body<Buildpacks>,
+) -> Answer<Json<Buildpacks>> {
+    judge::buildpacks(&wanted.buildpacks)?;
+    let mut db = api.store.write().await?;
+    let app = app_named(&mut db, &app).await?;
+    buildpacks::replace(&mut db, &app.id, &wanted.buildpacks).await?;
+    db.commit().await?;
+    Ok(Json(wanted))
+}
+
+async fn described(db: &mut AnyConnection, api: &Api, app: AppRow) -> Answer<App> {
+    let now = clock::now();
+    let push = pushes::open_one(db, &app.id).await?;
+    let push = push.filter(|push| push.status(now) == BuildStatus::Pending).map(|push| push.holder(now));
+    Ok(App {
+        collaborators: collaborators::of_app(db, &app.id).await?,
+        buildpacks: buildpacks::of_app(db, &app.id).await?,
+        web_url: api.settings.web_url(&app.name),
+        id: app.id,
+        name: app.name,
+        owner: app.owner,
+        stack: app.stack,
+        repo_version: app.repo_version,
+        release: (app.release > 0).then_some(app.release),
+        push,
+        created_at: clock::rfc3339(app.created_at),
+    })
+}

@@ -1,0 +1,81 @@
+//! The commit of a push: repository version, slug and release, all or nothing.
+
+use axum::Json;
+use axum::extract::State;
+use ruko_api_types::{BuildStatus, Commit, CommitRelease, Committed};
+use ruko_core::PushId;
+use sqlx::AnyConnection;
+
+use super::pushes::{lease_lost, push_named, write_down_if_lost};
+use super::to_the_end;
+use crate::api::Api;
+use crate::clock;
+use crate::errors::{Answer, ApiFault};
+use crate::extract::{At, Body};
+use crate::judge;
+use crate::store::pushes::{self, PushRow};
+use crate::store::{apps, releases, repos};
+
+/// `POST /internal/pushes/{id}/commit`
+pub(crate) async fn create(
+    State(api): State<Api>,
+    At(id): At<PushId>,
+    Body(commit): Body<Commit>,
+) -> Answer<Json<Committed>> {
+    judge::commit(&commit, &api.settings)?;
+    to_the_end(async move {
+        let mut db = api.store.write().await?;
+        let push = push_named(&mut db, &id).await?;
+        if let Some(answer) = push.answer()? {
+            return Ok(Json(answer));
+        }
+        let now = clock::now();
+        if push.status(now) != BuildStatus::Pending {
+            write_down_if_lost(&api, db, &push, now).await?;
+            return Err(lease_lost(&push, now));
+        }
+        let answer = carry_out(&mut db, &api, &push, &commit).await?;
+        db.commit().await?;
+        api.tell_push_ended();
+        Ok(Json(answer))
+    })
+    .await
+}
+
+/// The current and the previous version are kept: a fetch that began before this commit still reads the
+/// latter.
+async fn carry_out(db: &mut AnyConnection, api: &Api, push: &PushRow, commit: &Commit) -> Answer<Committed> {
+    let app = apps::by_id(db, &push.app_id).await?;
+    let version = app.repo_version + 1;
+    if commit.base_version != app.repo_version
+        || !apps::swap_repo_version(db, &app.id, app.repo_version, version).await?
+    {
+        let (name, is, was) = (&app.name, app.repo_version, commit.base_version);
+        let message = format!("The repository of `{name}` is at version {is}, the push began with {was}.");
+        return Err(ApiFault::conflict("repo_moved", message));
+    }
+    repos::insert(db, &app.id, version, &push.repo_key, &commit.repo, &push.id).await?;
+    let discard = repos::retire_below(db, &app.id, app.repo_version).await?;
+    let release = match &commit.release {
+        Some(built) => Some(release(db, push, built).await?),
+        None => None,
+    };
+    let answer = Committed {
+        repo_version: version,
+        release,
+        web_url: api.settings.web_url(&app.name),
+        discard: discard.iter().map(|key| api.settings.object(key)).collect(),
+    };
+    pushes::succeed(db, &push.id, &commit.refs, &answer).await?;
+    Ok(answer)
+}
+
+async fn release(db: &mut AnyConnection, push: &PushRow, built: &CommitRelease) -> Answer<u64> {
+    let version = apps::next_release(db, &push.app_id).await?;
+    let short: String = built.manifest.commit.as_str().chars().take(7).collect();
+    releases::insert_slug(db, &push.app_id, &push.id, &push.slug_key, built).await?;
+    let description = format!("Deploy {short}");
+    releases::insert(db, &push.app_id, version, &description, &push.user, push.id.as_str()).await?;
+    releases::insert_process_types(db, &push.app_id, version, built).await?;
+    Ok(version)
+}

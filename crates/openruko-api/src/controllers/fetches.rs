@@ -1,0 +1,30 @@
+//! Fetches: access and metadata, no lease.
+
+use axum::Json;
+use axum::extract::State;
+use ruko_api_types::{AppRef, Fetch, OpenFetch};
+use ruko_core::{AppName, PushId};
+
+use super::access::authorized;
+use crate::api::Api;
+use crate::errors::Answer;
+use crate::extract::{At, Body};
+use crate::store::repos;
+
+/// `POST /internal/apps/{app}/fetches`
+pub(crate) async fn create(
+    State(api): State<Api>,
+    At(app): At<AppName>,
+    Body(open): Body<OpenFetch>,
+) -> Answer<Json<Fetch>> {
+    let mut db = api.store.read().await?;
+    let app = authorized(&mut db, &open.user, &app).await?;
+    let repo = repos::object_key(&mut db, &app.id, app.repo_version).await?;
+    Ok(Json(Fetch {
+        request_id: PushId::generate().to_string(),
+        app: AppRef { id: app.id, name: app.name },
+        template: api.settings.template.clone(),
+        repo: repo.iter().map(|key| api.settings.object(key)).collect(),
+        limits: api.settings.limits,
+    }))
+}

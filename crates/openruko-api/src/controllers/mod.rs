@@ -1,0 +1,52 @@
+//! One module a noun: a call's parameters in, a decision inside one transaction, the answer out.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use ruko_core::{AppName, UserName};
+use serde::Serialize;
+use sqlx::AnyConnection;
+
+use crate::errors::{Answer, ApiFault};
+use crate::store::apps::AppRow;
+use crate::store::users::UserRow;
+use crate::store::{apps, users};
+
+pub(crate) mod access;
+pub(crate) mod app;
+pub(crate) mod builds;
+pub(crate) mod collaborators;
+pub(crate) mod commits;
+pub(crate) mod config_vars;
+pub(crate) mod fetches;
+pub(crate) mod keys;
+pub(crate) mod output;
+pub(crate) mod pushes;
+pub(crate) mod releases;
+pub(crate) mod user;
+
+/// The most entries of a listing that grows with time.
+const LISTED: u32 = 500;
+
+async fn user_named(db: &mut AnyConnection, name: &UserName) -> Answer<UserRow> {
+    users::find(db, name).await?.ok_or_else(|| ApiFault::not_found(format!("user `{name}`")))
+}
+
+async fn app_named(db: &mut AnyConnection, name: &AppName) -> Answer<AppRow> {
+    apps::find(db, name).await?.ok_or_else(|| ApiFault::not_found(format!("app `{name}`")))
+}
+
+fn created(thing: impl Serialize) -> Response {
+    (StatusCode::CREATED, Json(thing)).into_response()
+}
+
+/// Carries a change to its end even when the caller goes away in between, so that whoever waits for it is
+/// told.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Answer<T>> + Send + 'static,
+) -> Answer<T> {
+    match tokio::spawn(change).await {
+        Ok(answer) => answer,
+        Err(broken) => Err(ApiFault::Internal(broken.to_string())),
+    }
+}

@@ -1,0 +1,208 @@
+//! Opening and ending pushes, and the lease between.
+//!
+//! The lease is the push's row while it is `pending` and its term has not run out. Every decision on it
+//! is taken in a transaction that holds the write lock from its beginning.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use ruko_api_types::{Abort, AppRef, BuildStatus, CachePlace, Holder, OpenPush, Push, RepoPlace, SlugPlace};
+use ruko_core::exit::one_line;
+use ruko_core::{AppName, PushId, UserName};
+use sqlx::AnyConnection;
+use tokio::time::Instant;
+
+use super::access::authorized;
+use super::{created, to_the_end};
+use crate::api::Api;
+use crate::clock::{self, Millis};
+use crate::errors::{Answer, ApiFault};
+use crate::extract::{At, Body};
+use crate::places;
+use crate::store::apps::AppRow;
+use crate::store::pushes::{self, NewPush, PushRow};
+use crate::store::{buildpacks, config_vars, repos};
+
+/// The longest that a call waits for a lease, in seconds.
+const MAX_WAIT: u64 = 30;
+
+/// What is kept of a reason, in characters.
+const MAX_REASON: usize = 1000;
+
+/// `POST /internal/apps/{app}/pushes`
+pub(crate) async fn create(
+    State(api): State<Api>,
+    At(app): At<AppName>,
+    Body(open): Body<OpenPush>,
+) -> Answer<Response> {
+    let deadline = Instant::now() + Duration::from_secs(open.wait_seconds.min(MAX_WAIT));
+    loop {
+        // Listened to from before the look, so that a lease given back right after it is not missed.
+        let mut freed = pin!(api.push_ended.notified());
+        freed.as_mut().enable();
+        let held = match attempt(&api, &app, &open.user).await? {
+            Attempt::Opened(push) => return Ok(created(push)),
+            Attempt::Held(held) => held,
+        };
+        if Instant::now() >= deadline || api.is_stopping() {
+            return Err(ApiFault::Held(Box::new(held.by)));
+        }
+        tokio::select! {
+            () = &mut freed => {}
+            () = tokio::time::sleep_until(deadline.min(held.until)) => {}
+            () = api.stopping() => {}
+        }
+    }
+}
+
+enum Attempt {
+    Opened(Box<Push>),
+    Held(Held),
+}
+
+struct Held {
+    by: Holder,
+    /// When the lease runs out unless it is renewed.
+    until: Instant,
+}
+
+async fn attempt(api: &Api, app: &AppName, user: &UserName) -> Answer<Attempt> {
+    let mut db = api.store.write().await?;
+    let app = authorized(&mut db, user, app).await?;
+    let now = clock::now();
+    if let Some(other) = pushes::open_one(&mut db, &app.id).await? {
+        if other.status(now) == BuildStatus::Pending {
+            let left = Duration::from_millis(u64::try_from(other.lease_ends - now).unwrap_or(0));
+            return Ok(Attempt::Held(Held { by: other.holder(now), until: Instant::now() + left }));
+        }
+        pushes::lose(&mut db, &other).await?;
+    }
+    let push = open(&mut db, api, app, user, now).await?;
+    db.commit().await?;
+    api.tell_push_ended();
+    Ok(Attempt::Opened(Box::new(push)))
+}
+
+async fn open(db: &mut AnyConnection, api: &Api, app: AppRow, user: &UserName, now: Millis) -> Answer<Push> {
+    let settings = &api.settings;
+    let id = PushId::generate();
+    let request_id = PushId::generate().to_string();
+    let repo_key = places::repo(&app.id, app.repo_version + 1, &id);
+    let slug_key = places::slug(&app.id, &id);
+    let cache = settings.object(&places::cache(&app.id));
+    let new = NewPush {
+        id: &id,
+        app_id: &app.id,
+        user,
+        request_id: &request_id,
+        repo_key: &repo_key,
+        slug_key: &slug_key,
+        now,
+        lease_ends: now + term(api),
+    };
+    pushes::insert(db, new).await?;
+    pushes::forget_old(db, &app.id).await?;
+    let repo = repos::object_key(db, &app.id, app.repo_version).await?;
+    Ok(Push {
+        repo: RepoPlace {
+            version: app.repo_version,
+            get: repo.iter().map(|key| settings.object(key)).collect(),
+            put: settings.object(&repo_key),
+        },
+        slug: SlugPlace { put: settings.object(&slug_key), max_bytes: settings.limits.slug_bytes },
+        cache: CachePlace { get: cache.clone(), put: cache },
+        config_vars: config_vars::of_app(db, &app.id).await?,
+        buildpacks: buildpacks::of_app(db, &app.id).await?,
+        release_url: settings.release_url(&id),
+        web_url: settings.web_url(&app.name),
+        push: id,
+        request_id,
+        app: AppRef { id: app.id, name: app.name },
+        user: user.clone(),
+        stack: app.stack,
+        template: settings.template.clone(),
+        deploy_refs: settings.deploy_refs.clone(),
+        limits: settings.limits,
+        lease_seconds: settings.lease.as_secs(),
+    })
+}
+
+/// The term of a lease.
+fn term(api: &Api) -> Millis {
+    Millis::try_from(api.settings.lease.as_millis()).unwrap_or(Millis::MAX / 2)
+}
+
+/// `PUT /internal/pushes/{id}/lease`
+pub(crate) async fn renew(State(api): State<Api>, At(id): At<PushId>) -> Answer<StatusCode> {
+    to_the_end(async move {
+        let mut db = api.store.write().await?;
+        let push = push_named(&mut db, &id).await?;
+        let now = clock::now();
+        if push.status(now) != BuildStatus::Pending {
+            write_down_if_lost(&api, db, &push, now).await?;
+            return Err(lease_lost(&push, now));
+        }
+        pushes::renew(&mut db, &id, now + term(&api)).await?;
+        db.commit().await?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// `POST /internal/pushes/{id}/abort`
+pub(crate) async fn abort(
+    State(api): State<Api>,
+    At(id): At<PushId>,
+    Body(abort): Body<Abort>,
+) -> Answer<StatusCode> {
+    to_the_end(async move {
+        let mut db = api.store.write().await?;
+        let push = push_named(&mut db, &id).await?;
+        let now = clock::now();
+        if push.status(now) == BuildStatus::Pending {
+            match abort.reason {
+                Some(reason) => {
+                    let reason: String = one_line(&reason).chars().take(MAX_REASON).collect();
+                    pushes::fail(&mut db, &id, &reason).await?;
+                }
+                None => pushes::forget(&mut db, &id).await?,
+            }
+            db.commit().await?;
+            api.tell_push_ended();
+        } else {
+            write_down_if_lost(&api, db, &push, now).await?;
+        }
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+pub(super) async fn push_named(db: &mut AnyConnection, id: &PushId) -> Answer<PushRow> {
+    pushes::find(db, id).await?.ok_or_else(|| ApiFault::not_found(format!("push {id}")))
+}
+
+/// Ends the transaction; a lease that ran out is recorded as such.
+pub(super) async fn write_down_if_lost(
+    api: &Api,
+    mut db: sqlx::Transaction<'static, sqlx::Any>,
+    push: &PushRow,
+    now: Millis,
+) -> Answer<()> {
+    if push.status(now) == BuildStatus::Lost {
+        pushes::lose(&mut db, push).await?;
+        db.commit().await?;
+        api.tell_push_ended();
+    }
+    Ok(())
+}
+
+pub(super) fn lease_lost(push: &PushRow, now: Millis) -> ApiFault {
+    let message = match push.status(now) {
+        BuildStatus::Lost => format!("The lease of push {} ran out.", push.id),
+        _ => format!("Push {} has ended.", push.id),
+    };
+    ApiFault::gone("lease_lost", message)
+}

@@ -1,0 +1,120 @@
+//! A refusal has an outside and an inside: the caller gets status, id and a sentence; the causes of what
+//! is our own fault go to the log, once, here.
+
+use axum::Json;
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use ruko_api_types::{ApiError, Holder};
+
+/// Why a call was not carried out.
+#[derive(Debug)]
+pub(crate) enum ApiFault {
+    /// The caller asked for something that is not allowed, not there or not possible.
+    Refused { status: StatusCode, id: &'static str, message: String },
+    /// Another push has the lease; the answer's body is the holder itself.
+    Held(Box<Holder>),
+    /// The database failed us.
+    Database(sqlx::Error),
+    /// Something else that is not the caller's fault.
+    Internal(String),
+}
+
+/// What a controller gives.
+pub(crate) type Answer<T> = Result<T, ApiFault>;
+
+impl ApiFault {
+    fn refused(status: StatusCode, id: &'static str, message: impl Into<String>) -> Self {
+        Self::Refused { status, id, message: message.into() }
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        Self::refused(StatusCode::UNAUTHORIZED, "unauthorized", "This call needs a component's Bearer token.")
+    }
+
+    /// The component may not use this call.
+    pub(crate) fn forbidden(component: crate::auth::Component) -> Self {
+        let message = format!("The component `{component}` may not use this call.");
+        Self::refused(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// The user may not do this to the app.
+    pub(crate) fn denied() -> Self {
+        Self::refused(StatusCode::FORBIDDEN, "denied", "This user has no access to this app.")
+    }
+
+    pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {
+        Self::refused(StatusCode::NOT_FOUND, "not_found", format!("There is no {what}."))
+    }
+
+    pub(crate) fn conflict(id: &'static str, message: impl Into<String>) -> Self {
+        Self::refused(StatusCode::CONFLICT, id, message)
+    }
+
+    pub(crate) fn gone(id: &'static str, message: impl Into<String>) -> Self {
+        Self::refused(StatusCode::GONE, id, message)
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::refused(StatusCode::UNPROCESSABLE_ENTITY, "invalid_params", message)
+    }
+
+    pub(crate) fn no_such_call() -> Self {
+        Self::refused(StatusCode::NOT_FOUND, "no_such_call", "This API has no such call.")
+    }
+
+    pub(crate) fn wrong_method() -> Self {
+        Self::refused(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "wrong_method",
+            "This path does not answer to this method.",
+        )
+    }
+
+    pub(crate) fn too_slow() -> Self {
+        Self::refused(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long.")
+    }
+
+    /// What the framework refused before a controller saw it.
+    pub(crate) fn malformed(status: StatusCode, message: String) -> Self {
+        let (status, id) = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => (status, "too_large"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => (status, "not_json"),
+            _ => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_params"),
+        };
+        Self::refused(status, id, message)
+    }
+}
+
+impl From<sqlx::Error> for ApiFault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl IntoResponse for ApiFault {
+    fn into_response(self) -> Response {
+        let (status, id, message) = match self {
+            Self::Refused { status, id, message } => (status, id, message),
+            Self::Held(holder) => return (StatusCode::CONFLICT, Json(*holder)).into_response(),
+            Self::Database(sqlx::Error::PoolTimedOut) => {
+                tracing::error!("no database connection became free in time");
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", "The API is too busy. Try again.".to_owned())
+            }
+            Self::Database(error) => internal(&ruko_core::exit::chain(&error)),
+            Self::Internal(cause) => internal(&cause),
+        };
+        let mut response = (status, Json(ApiError { id: id.to_owned(), message })).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 section 15.5.2 asks for it.
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+fn internal(cause: &str) -> (StatusCode, &'static str, String) {
+    tracing::error!(cause, "request failed");
+    let message = "The API failed; its log says why.".to_owned();
+    (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", message)
+}

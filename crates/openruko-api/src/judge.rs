@@ -1,0 +1,285 @@
+//! Bounds and rules on what callers send, as pure functions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruko_api_types::{Commit, CommitRelease, ConfigVarChange, Manifest, Output, RefUpdate, Stored};
+use ruko_core::{ConfigVarName, message};
+
+use crate::errors::{Answer, ApiFault};
+use crate::settings::Settings;
+use crate::store::output::Piece;
+
+/// The most refs that one push may move.
+pub(crate) const MAX_REFS: usize = 10_000;
+const MAX_REF_NAME: usize = 1024;
+const MAX_PROCESS_TYPES: usize = 100;
+const MAX_COMMAND: usize = 32 << 10;
+const MAX_LABEL: usize = 500;
+const MAX_VALUE: usize = 64 << 10;
+/// Names and values of all config vars of an app: Linux bounds a program's whole environment, too.
+const MAX_CONFIG: usize = 1 << 20;
+const MAX_BUILDPACKS: usize = 20;
+const MAX_BUILDPACK: usize = 2048;
+/// Names that are written out in a release's description.
+const NAMED: usize = 10;
+
+fn require(holds: bool, message: impl FnOnce() -> String) -> Answer<()> {
+    if holds { Ok(()) } else { Err(ApiFault::invalid(message())) }
+}
+
+/// A commit is sound in itself: within its bounds, and a deploy ref moves only together with the release
+/// that was built from it. (So it cannot be deleted, and two cannot move at once.)
+pub(crate) fn commit(commit: &Commit, settings: &Settings) -> Answer<()> {
+    stored("repository", &commit.repo)?;
+    require((1..=MAX_REFS).contains(&commit.refs.len()), || {
+        format!("A push moves from 1 to {MAX_REFS} refs, not {}.", commit.refs.len())
+    })?;
+    for update in &commit.refs {
+        require(update.name.starts_with("refs/") && update.name.len() <= MAX_REF_NAME, || {
+            format!("`{}` is not the name of a ref.", shown(&update.name))
+        })?;
+    }
+    let built = commit.release.as_ref().map(|release| &release.manifest);
+    for update in commit.refs.iter().filter(|update| settings.deploy_refs.contains(&update.name)) {
+        require(
+            built.is_some_and(|built| built.branch == update.name && built.commit == update.new),
+            || format!("`{}` moves only together with a release of the commit it moves to.", update.name),
+        )?;
+    }
+    match &commit.release {
+        Some(built) => release(built, &commit.refs, settings),
+        None => Ok(()),
+    }
+}
+
+fn release(release: &CommitRelease, refs: &[RefUpdate], settings: &Settings) -> Answer<()> {
+    stored("slug", &release.slug)?;
+    let (size, max) = (release.slug.bytes, settings.limits.slug_bytes);
+    require(size <= max, || {
+        format!("The slug has {}, the limit is {}.", message::bytes(size), message::bytes(max))
+    })?;
+    let Manifest { commit, branch, buildpack, process_types, default_types } = &release.manifest;
+    require(settings.deploy_refs.contains(branch), || format!("`{}` is not a deploy ref.", shown(branch)))?;
+    require(!commit.is_null() && refs.iter().any(|update| update.name == *branch), || {
+        format!("`{branch}` was built, but does not move.")
+    })?;
+    require(label(buildpack), || {
+        format!("The buildpack's name must be one line of at most {MAX_LABEL} bytes.")
+    })?;
+    require(process_types.len() <= MAX_PROCESS_TYPES, || {
+        format!("A release has at most {MAX_PROCESS_TYPES} process types, not {}.", process_types.len())
+    })?;
+    for (name, command) in process_types {
+        require(!command.is_empty() && command.len() <= MAX_COMMAND && !command.contains('\0'), || {
+            format!("The command of `{name}` must have from 1 to {MAX_COMMAND} bytes and no NUL.")
+        })?;
+    }
+    let defaults: BTreeSet<_> = default_types.iter().collect();
+    require(defaults.iter().all(|name| process_types.contains_key(*name)), || {
+        "A default process type is missing from the process types.".to_owned()
+    })
+}
+
+fn stored(what: &str, stored: &Stored) -> Answer<()> {
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    require(stored.sha256.len() == 64 && stored.sha256.bytes().all(hex), || {
+        format!("The SHA-256 of the {what} must be 64 lower-case hexadecimal digits.")
+    })?;
+    require(stored.bytes > 0 && i64::try_from(stored.bytes).is_ok(), || {
+        format!("The size of the {what} cannot be {} bytes.", stored.bytes)
+    })
+}
+
+fn label(text: &str) -> bool {
+    (1..=MAX_LABEL).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// Foreign text as it can stand in a message.
+fn shown(text: &str) -> String {
+    text.chars().take(60).collect::<String>().escape_debug().to_string()
+}
+
+/// What a change of config vars comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ConfigChange {
+    /// All config vars as they will be.
+    pub(crate) vars: BTreeMap<ConfigVarName, String>,
+    /// Names whose value is new or another one.
+    pub(crate) set: Vec<ConfigVarName>,
+    /// Names that were there.
+    pub(crate) removed: Vec<ConfigVarName>,
+}
+
+impl ConfigChange {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.removed.is_empty()
+    }
+
+    /// `Set A, B config vars`, as Heroku words it; `Set A and remove B config vars` for both at once.
+    pub(crate) fn description(&self) -> String {
+        match (&self.set[..], &self.removed[..]) {
+            (set, []) => format!("Set {} config vars", names(set)),
+            ([], removed) => format!("Remove {} config vars", names(removed)),
+            (set, removed) => format!("Set {} and remove {} config vars", names(set), names(removed)),
+        }
+    }
+}
+
+fn names(names: &[ConfigVarName]) -> String {
+    let listed: Vec<&str> = names.iter().take(NAMED).map(ConfigVarName::as_str).collect();
+    match names.len() - listed.len() {
+        0 => listed.join(", "),
+        more => format!("{} and {more} more", listed.join(", ")),
+    }
+}
+
+/// Applies a change to the config vars, within their bounds.
+pub(crate) fn config_vars(
+    mut vars: BTreeMap<ConfigVarName, String>,
+    change: ConfigVarChange,
+) -> Answer<ConfigChange> {
+    let (mut set, mut removed) = (Vec::new(), Vec::new());
+    for (name, value) in change {
+        match value {
+            None => removed.extend(vars.remove(&name).map(|_| name)),
+            Some(value) => {
+                require(value.len() <= MAX_VALUE, || {
+                    format!("The value of {name} has {} bytes, the limit is {MAX_VALUE}.", value.len())
+                })?;
+                require(!value.contains('\0'), || format!("The value of {name} contains a NUL character."))?;
+                if vars.get(&name) != Some(&value) {
+                    vars.insert(name.clone(), value);
+                    set.push(name);
+                }
+            }
+        }
+    }
+    let total: usize = vars.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    require(total <= MAX_CONFIG, || {
+        format!("The config vars would have {total} bytes in all, the limit is {MAX_CONFIG}.")
+    })?;
+    Ok(ConfigChange { vars, set, removed })
+}
+
+/// Buildpacks are URLs or names; none may read as an option or a second word.
+pub(crate) fn buildpacks(buildpacks: &[String]) -> Answer<()> {
+    require(buildpacks.len() <= MAX_BUILDPACKS, || {
+        format!("An app has at most {MAX_BUILDPACKS} buildpacks, not {}.", buildpacks.len())
+    })?;
+    for url in buildpacks {
+        let first = url.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+        require(first && url.len() <= MAX_BUILDPACK && url.bytes().all(|b| b.is_ascii_graphic()), || {
+            format!("`{}` is neither a buildpack's URL nor its name.", shown(url))
+        })?;
+    }
+    Ok(())
+}
+
+/// What of a piece of output is stored, and how far the output reaches then; none when all of it was
+/// stored before, or the limit was reached. A piece that begins beyond the end leaves a hole: what got
+/// lost on the way must not keep away what comes after it.
+pub(crate) fn output(output: &Output, reaches: u64, limit: u64) -> Answer<Option<(Piece, u64)>> {
+    let end = u64::try_from(output.text.len()).ok().and_then(|length| output.offset.checked_add(length));
+    let Some(end) = end else { return Err(ApiFault::invalid("The offset is too large.")) };
+    if end <= reaches || reaches >= limit {
+        return Ok(None);
+    }
+    let start = output.offset.max(reaches);
+    let fresh = usize::try_from(start - output.offset).ok().and_then(|known| output.text.get(known..));
+    let Some(fresh) = fresh else {
+        return Err(ApiFault::invalid("The piece overlaps in the middle of a character."));
+    };
+    // PostgreSQL's TEXT cannot hold NUL.
+    let mut text = fresh.replace('\0', "\u{fffd}");
+    if end <= limit {
+        return Ok(Some((Piece { start, text }, end)));
+    }
+    let start = start.min(limit);
+    text.truncate(text.floor_char_boundary(usize::try_from(limit - start).unwrap_or(usize::MAX)));
+    text.push_str(&format!("\n[what is printed beyond {limit} bytes is not kept]\n"));
+    Ok(Some((Piece { start, text }, limit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vars(pairs: &[(&str, &str)]) -> BTreeMap<ConfigVarName, String> {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), (*value).to_owned())).collect()
+    }
+
+    fn change(pairs: &[(&str, Option<&str>)]) -> ConfigVarChange {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.map(str::to_owned))).collect()
+    }
+
+    #[test]
+    fn a_change_names_only_what_changes() {
+        let old = vars(&[("A", "1"), ("B", "2"), ("C", "3")]);
+        let asked = change(&[("A", Some("1")), ("B", Some("x")), ("C", None), ("D", None), ("E", Some(""))]);
+        let change = config_vars(old, asked).unwrap();
+        assert_eq!(change.vars, vars(&[("A", "1"), ("B", "x"), ("E", "")]));
+        assert_eq!(change.description(), "Set B, E and remove C config vars");
+    }
+
+    #[test]
+    fn descriptions_read_as_herokus_and_stay_short() {
+        let set = config_vars(BTreeMap::new(), change(&[("A", Some("1")), ("B", Some("2"))])).unwrap();
+        assert_eq!(set.description(), "Set A, B config vars");
+        let removed = config_vars(vars(&[("A", "1")]), change(&[("A", None)])).unwrap();
+        assert_eq!(removed.description(), "Remove A config vars");
+        let many: Vec<String> = (10..50).map(|n| format!("V{n}")).collect();
+        let many: Vec<(&str, Option<&str>)> = many.iter().map(|name| (name.as_str(), Some("1"))).collect();
+        let many = config_vars(BTreeMap::new(), change(&many)).unwrap();
+        assert!(many.description().ends_with("V19 and 30 more config vars"), "{}", many.description());
+    }
+
+    #[test]
+    fn config_vars_are_bounded_one_by_one_and_in_all() {
+        let long = "x".repeat(MAX_VALUE + 1);
+        assert!(config_vars(BTreeMap::new(), change(&[("A", Some(&long))])).is_err());
+        assert!(config_vars(BTreeMap::new(), change(&[("A", Some("a\0b"))])).is_err());
+        let full = "x".repeat(MAX_VALUE);
+        let names: Vec<String> = (0..16).map(|n| format!("V{n}")).collect();
+        let all: Vec<(&str, Option<&str>)> =
+            names.iter().map(|n| (n.as_str(), Some(full.as_str()))).collect();
+        assert!(config_vars(BTreeMap::new(), change(&all)).is_err());
+        assert!(config_vars(BTreeMap::new(), change(&all[1..])).is_ok());
+    }
+
+    #[test]
+    fn buildpacks_cannot_be_options_or_several_words() {
+        for good in ["https://github.com/heroku/heroku-buildpack-python#v250", "python", "heroku/nodejs"] {
+            assert!(buildpacks(&[good.to_owned()]).is_ok(), "{good}");
+        }
+        for bad in ["", "-c", "--upload-pack=x", "a b", "a\nb", "./x", "é"] {
+            assert!(buildpacks(&[bad.to_owned()]).is_err(), "{bad}");
+        }
+    }
+
+    fn kept(offset: u64, text: &str, reaches: u64) -> Option<(u64, String, u64)> {
+        let piece = Output { offset, text: text.to_owned() };
+        output(&piece, reaches, 10).unwrap().map(|(piece, reaches)| (piece.start, piece.text, reaches))
+    }
+
+    #[test]
+    fn output_is_stored_once_and_only_what_is_new() {
+        assert_eq!(kept(0, "abc", 0), Some((0, "abc".to_owned(), 3)));
+        assert_eq!(kept(0, "abc", 3), None);
+        assert_eq!(kept(0, "abcde", 3), Some((3, "de".to_owned(), 5)));
+        assert_eq!(kept(5, "xy", 3), Some((5, "xy".to_owned(), 7)));
+        assert_eq!(kept(3, "", 3), None);
+        assert!(output(&Output { offset: 0, text: "éa".into() }, 1, 10).is_err());
+        assert!(output(&Output { offset: u64::MAX, text: "a".into() }, 0, 10).is_err());
+    }
+
+    #[test]
+    fn output_beyond_the_limit_is_cut_once_and_says_so() {
+        let (start, text, reaches) = kept(8, "abéd", 8).unwrap();
+        assert_eq!((start, reaches), (8, 10));
+        assert_eq!(text, "ab\n[what is printed beyond 10 bytes is not kept]\n");
+        assert_eq!(kept(10, "more", 10), None);
+        let (start, text, reaches) = kept(u64::MAX - 9, "far away", 3).unwrap();
+        assert_eq!((start, reaches), (10, 10));
+        assert!(text.starts_with("\n["), "{text}");
+    }
+}

@@ -1,0 +1,24 @@
+//! Where objects are kept: keys relative to the storage URL. The database records keys alone.
+
+use ruko_core::PushId;
+
+/// The repository as a push will leave it. A key of this push alone: a push that lost its lease cannot
+/// overwrite what a later one stored for the same version.
+pub(crate) fn repo(app_id: &str, version: u64, push: &PushId) -> String {
+    format!("repos/{app_id}/{version}-{push}.tar.gz")
+}
+
+/// The slug that a push makes.
+pub(crate) fn slug(app_id: &str, push: &PushId) -> String {
+    format!("slugs/{app_id}/{push}.tar.gz")
+}
+
+/// The build cache of an app.
+pub(crate) fn cache(app_id: &str) -> String {
+    format!("caches/{app_id}.tar.gz")
+}
+
+/// Everything that an app may have in storage: two prefixes and an object.
+pub(crate) fn all(app_id: &str) -> [String; 3] {
+    [format!("repos/{app_id}/"), format!("slugs/{app_id}/"), cache(app_id)]
+}

@@ -1,0 +1,138 @@
+//! The one table of calls: method, path, who may use it, how large a body may be, and who answers.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::Method;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
+
+use crate::api::Api;
+use crate::auth::Component::{self, Admin, Serve};
+use crate::controllers::{
+    access, app, builds, collaborators, commits, config_vars, fetches, keys, output, pushes, releases, user,
+};
+use crate::errors::ApiFault;
+
+/// Bodies that name a thing or two, in bytes.
+const SMALL: usize = 64 << 10;
+
+/// Pieces of output, in bytes.
+const PIECE: usize = 1 << 20;
+
+/// Commits, in bytes: ten thousand refs need more than two MiB.
+const COMMIT: usize = 4 << 20;
+
+/// A change of config vars: JSON may write a byte of the 1 MiB that is allowed as six.
+const CONFIG: usize = 7 << 20;
+
+/// From the first byte of a request to the answer's head. Above the wait for a lease.
+const SLOWEST: Duration = Duration::from_secs(60);
+
+/// A call of the internal API.
+struct Call {
+    method: Method,
+    path: &'static str,
+    rights: &'static [Component],
+    body: usize,
+    answer: MethodRouter<Api>,
+}
+
+fn call(
+    method: Method,
+    path: &'static str,
+    rights: &'static [Component],
+    body: usize,
+    answer: MethodRouter<Api>,
+) -> Call {
+    Call { method, path, rights, body, answer }
+}
+
+#[rustfmt::skip]
+fn calls() -> Vec<Call> {
+    use Method as M;
+    const SERVE: &[Component] = &[Serve];
+    const ADMIN: &[Component] = &[Admin];
+    vec![
+        call(M::GET,    "/internal/keys",                                SERVE, SMALL,  get(keys::owner)),
+        call(M::GET,    "/internal/authorize",                           SERVE, SMALL,  get(access::show)),
+        call(M::POST,   "/internal/apps/{app}/pushes",                   SERVE, SMALL,  post(pushes::create)),
+        call(M::POST,   "/internal/apps/{app}/fetches",                  SERVE, SMALL,  post(fetches::create)),
+        call(M::PUT,    "/internal/pushes/{id}/lease",                   SERVE, SMALL,  put(pushes::renew)),
+        call(M::POST,   "/internal/pushes/{id}/commit",                  SERVE, COMMIT, post(commits::create)),
+        call(M::POST,   "/internal/pushes/{id}/abort",                   SERVE, SMALL,  post(pushes::abort)),
+        call(M::POST,   "/internal/pushes/{id}/output",                  SERVE, PIECE,  post(output::append)),
+        call(M::GET,    "/internal/pushes/{id}/output",                  ADMIN, SMALL,  get(output::show)),
+        call(M::POST,   "/internal/users",                               ADMIN, SMALL,  post(user::create)),
+        call(M::GET,    "/internal/users",                               ADMIN, SMALL,  get(user::list)),
+        call(M::DELETE, "/internal/users/{user}",                        ADMIN, SMALL,  delete(user::destroy)),
+        call(M::POST,   "/internal/users/{user}/keys",                   ADMIN, SMALL,  post(keys::create)),
+        call(M::GET,    "/internal/users/{user}/keys",                   ADMIN, SMALL,  get(keys::list)),
+        call(M::DELETE, "/internal/users/{user}/keys/{fingerprint}",     ADMIN, SMALL,  delete(keys::destroy)),
+        call(M::POST,   "/internal/apps",                                ADMIN, SMALL,  post(app::create)),
+        call(M::GET,    "/internal/apps",                                ADMIN, SMALL,  get(app::list)),
+        call(M::GET,    "/internal/apps/{app}",                          ADMIN, SMALL,  get(app::show)),
+        call(M::DELETE, "/internal/apps/{app}",                          ADMIN, SMALL,  delete(app::destroy)),
+        call(M::PUT,    "/internal/apps/{app}/collaborators/{user}",     ADMIN, SMALL,  put(collaborators::add)),
+        call(M::DELETE, "/internal/apps/{app}/collaborators/{user}",     ADMIN, SMALL,  delete(collaborators::remove)),
+        call(M::GET,    "/internal/apps/{app}/config-vars",              ADMIN, SMALL,  get(config_vars::list)),
+        call(M::PATCH,  "/internal/apps/{app}/config-vars",              ADMIN, CONFIG, patch(config_vars::change)),
+        call(M::PUT,    "/internal/apps/{app}/buildpacks",               ADMIN, SMALL,  put(app::set_buildpacks)),
+        call(M::GET,    "/internal/apps/{app}/releases",                 ADMIN, SMALL,  get(releases::list)),
+        call(M::GET,    "/internal/apps/{app}/builds",                   ADMIN, SMALL,  get(builds::list)),
+    ]
+}
+
+/// Method, path and rights of every call that needs a token.
+pub fn rights() -> Vec<(Method, &'static str, &'static [Component])> {
+    calls().into_iter().map(|call| (call.method, call.path, call.rights)).collect()
+}
+
+pub(crate) fn router(api: Api) -> Router {
+    let mut router = Router::new();
+    for call in calls() {
+        let guard = middleware::from_fn_with_state((api.clone(), call.rights), guard);
+        // The outermost layer is the last: who may not use a call is told so before its body is read.
+        router =
+            router.route(call.path, call.answer.layer(DefaultBodyLimit::max(call.body)).route_layer(guard));
+    }
+    router
+        .route("/health", get(health))
+        .fallback(async || ApiFault::no_such_call())
+        .method_not_allowed_fallback(async || ApiFault::wrong_method())
+        .layer(middleware::from_fn(logged))
+        .with_state(api)
+}
+
+/// `GET /health`, for whoever watches the service.
+async fn health() -> axum::Json<serde_json::Value> {
+    axum::Json(serde_json::json!({ "status": "ok" }))
+}
+
+/// Only a component with the right passes.
+async fn guard(
+    State((api, rights)): State<(Api, &'static [Component])>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiFault> {
+    let component = api.settings.tokens.component(request.headers()).ok_or_else(ApiFault::unauthorized)?;
+    if !rights.contains(&component) {
+        return Err(ApiFault::forbidden(component));
+    }
+    Ok(next.run(request).await)
+}
+
+/// Every request has an end and a line in the log. The query is left out: it is not needed there.
+async fn logged(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let begun = Instant::now();
+    let response = match tokio::time::timeout(SLOWEST, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiFault::too_slow().into_response(),
+    };
+    let (status, ms) = (response.status().as_u16(), begun.elapsed().as_millis());
+    tracing::info!(%method, path, status, ms, "answered");
+    response
+}

@@ -1,0 +1,204 @@
+//! The table `[api]`, judged: what is constructed here can be used as it stands.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ruko_core::config::{ApiConfig, BuildLimits};
+use ruko_core::{AppName, PushId, StackName, TemplateName};
+
+use crate::auth::Tokens;
+
+/// The longest term of a lease: so long would an app be closed after a crash.
+const MAX_LEASE_SECONDS: u64 = 3600;
+
+/// Sizes and times are kept as BIGINT and added up in programs; a pebibyte is bound enough.
+const MAX_LIMIT: u64 = 1 << 50;
+
+/// Why the table cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration's [api] {key} {rule}")]
+pub struct BadSetting {
+    key: &'static str,
+    rule: String,
+}
+
+fn bad(key: &'static str, rule: impl Into<String>) -> BadSetting {
+    BadSetting { key, rule: rule.into() }
+}
+
+/// What the API works with.
+#[derive(Debug)]
+pub struct Settings {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The database's file.
+    pub database: PathBuf,
+    pub(crate) storage: String,
+    pub(crate) url: String,
+    pub(crate) web_url: String,
+    pub(crate) stack: StackName,
+    pub(crate) template: TemplateName,
+    pub(crate) deploy_refs: Vec<String>,
+    pub(crate) lease: Duration,
+    pub(crate) tokens: Tokens,
+    pub(crate) limits: BuildLimits,
+}
+
+impl Settings {
+    /// The URL of an object.
+    pub(crate) fn object(&self, key: &str) -> String {
+        format!("{}/{key}", self.storage)
+    }
+
+    /// The public address of an app.
+    pub(crate) fn web_url(&self, app: &AppName) -> String {
+        self.web_url.replace("{app}", app.as_str())
+    }
+
+    /// Where the commit of a push goes.
+    pub(crate) fn release_url(&self, push: &PushId) -> String {
+        format!("{}/internal/pushes/{push}/commit", self.url)
+    }
+}
+
+impl TryFrom<&ApiConfig> for Settings {
+    type Error = BadSetting;
+
+    fn try_from(config: &ApiConfig) -> Result<Self, BadSetting> {
+        Ok(Self {
+            listen: config.listen,
+            database: database(&config.database)?,
+            storage: storage(&config.storage)?,
+            url: url(&config.url)?,
+            web_url: web_url(&config.web_url)?,
+            stack: config.stack.clone(),
+            template: config.template.clone(),
+            deploy_refs: deploy_refs(&config.deploy_refs)?,
+            lease: lease(config.lease_seconds)?,
+            tokens: Tokens::try_from(&config.components).map_err(|rule| bad("components", rule))?,
+            limits: limits(config.limits)?,
+        })
+    }
+}
+
+/// An absolute path that can stand in a URL as it is.
+fn plain_path<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
+    let path = url.strip_prefix(scheme)?;
+    let plain = |b: u8| b.is_ascii_graphic() && !b"?#%\\".contains(&b);
+    (path.len() > 1 && path.starts_with('/') && path.bytes().all(plain)).then_some(path)
+}
+
+fn database(raw: &str) -> Result<PathBuf, BadSetting> {
+    plain_path(raw, "sqlite://").map(PathBuf::from).ok_or_else(|| {
+        bad("database", format!("`{}` is not of the form sqlite:///absolute/path.db", raw.escape_debug()))
+    })
+}
+
+fn storage(raw: &str) -> Result<String, BadSetting> {
+    plain_path(raw, "file://").map(|path| format!("file://{}", path.trim_end_matches('/'))).ok_or_else(|| {
+        bad("storage", format!("`{}` is not of the form file:///absolute/path", raw.escape_debug()))
+    })
+}
+
+fn url(raw: &str) -> Result<String, BadSetting> {
+    let host = raw.strip_prefix("http://").or_else(|| raw.strip_prefix("https://")).unwrap_or_default();
+    if host.is_empty() || !raw.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(bad("url", format!("`{}` is not an http:// or https:// URL", raw.escape_debug())));
+    }
+    Ok(raw.trim_end_matches('/').to_owned())
+}
+
+fn web_url(raw: &str) -> Result<String, BadSetting> {
+    if !raw.contains("{app}") || !raw.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(bad("web_url", "must be a URL that contains `{app}`, which stands for an app's name"));
+    }
+    Ok(raw.to_owned())
+}
+
+fn deploy_refs(raw: &[String]) -> Result<Vec<String>, BadSetting> {
+    if raw.is_empty() || !raw.iter().all(|name| name.starts_with("refs/heads/")) {
+        return Err(bad("deploy_refs", "must name branches in full, such as refs/heads/main"));
+    }
+    Ok(raw.to_vec())
+}
+
+fn lease(seconds: u64) -> Result<Duration, BadSetting> {
+    if !(1..=MAX_LEASE_SECONDS).contains(&seconds) {
+        return Err(bad("lease_seconds", format!("must be from 1 to {MAX_LEASE_SECONDS}")));
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+fn limits(limits: BuildLimits) -> Result<BuildLimits, BadSetting> {
+    let BuildLimits { build_seconds, memory_bytes, pids, disk_bytes, slug_bytes, output_bytes } = limits;
+    for limit in [build_seconds, memory_bytes, pids, disk_bytes, slug_bytes, output_bytes] {
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(bad("limits", format!("must each be from 1 to {MAX_LIMIT}")));
+        }
+    }
+    Ok(limits)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Settings whose database lies in a directory.
+    pub(crate) fn in_dir(dir: &std::path::Path) -> Settings {
+        let database = format!("database = 'sqlite://{}/api.db'", dir.display());
+        Settings::try_from(&config(&database)).unwrap()
+    }
+
+    fn config(extra: &str) -> ApiConfig {
+        let digest = "0".repeat(64);
+        let mut table: toml::Table = format!(
+            "listen = '127.0.0.1:0'\ndatabase = 'sqlite:///var/lib/openruko/api.db'\n\
+             storage = 'file:///var/lib/openruko/storage/'\nurl = 'http://127.0.0.1:5000/'\n\
+             web_url = 'http://{{app}}.localhost:8080/'\nstack = 'openruko-12'\n\
+             template = 'openruko-build'\ncomponents = {{ serve = '{digest}' }}\n"
+        )
+        .parse()
+        .unwrap();
+        table.extend(extra.parse::<toml::Table>().unwrap());
+        table.try_into().unwrap()
+    }
+
+    #[test]
+    fn a_good_table_gives_urls_without_double_slashes() {
+        let settings = Settings::try_from(&config("")).unwrap();
+        let push: PushId = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
+        assert_eq!(settings.object("slugs/a/b.tar.gz"), "file:///var/lib/openruko/storage/slugs/a/b.tar.gz");
+        assert_eq!(
+            settings.release_url(&push),
+            "http://127.0.0.1:5000/internal/pushes/01ARZ3NDEKTSV4RRFFQ69G5FAV/commit"
+        );
+        assert_eq!(settings.web_url(&"shop".parse().unwrap()), "http://shop.localhost:8080/");
+    }
+
+    #[test]
+    fn every_wrong_value_is_refused_and_its_key_named() {
+        for (key, wrong) in [
+            ("database", "database = 'sqlite://relative.db'"),
+            ("database", "database = 'sqlite:///x.db?mode=memory'"),
+            ("database", "database = 'postgres://localhost/x'"),
+            ("storage", "storage = '/var/lib'"),
+            ("storage", "storage = 's3://bucket'"),
+            ("url", "url = '127.0.0.1:5000'"),
+            ("web_url", "web_url = 'http://localhost/'"),
+            ("deploy_refs", "deploy_refs = []"),
+            ("deploy_refs", "deploy_refs = ['main']"),
+            ("lease_seconds", "lease_seconds = 0"),
+            ("lease_seconds", "lease_seconds = 3601"),
+            ("components", "components = { serve = 'abc' }"),
+            (
+                "components",
+                "components = { surf = '0000000000000000000000000000000000000000000000000000000000000000' }",
+            ),
+            ("limits", "limits = { pids = 0 }"),
+        ] {
+            let refused = Settings::try_from(&config(wrong)).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("the configuration's [api] {key} ")), "{wrong}: {refused}");
+        }
+    }
+}

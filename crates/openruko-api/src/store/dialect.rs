@@ -1,0 +1,40 @@
+//! What SQLite and PostgreSQL say differently.
+
+use std::path::Path;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyConnection, Executor};
+
+use super::{ACQUIRE, Sql};
+
+/// Takes the write lock at once: a transaction that first read and then wrote could meet another one's
+/// lock in between, and what it read would no longer be true.
+pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+
+/// SQLite allows one.
+pub(super) const WRITERS: u32 = 1;
+
+pub(super) const READERS: u32 = 8;
+
+/// For every connection. With a write-ahead log readers and the writer do not wait for each other;
+/// `FULL` syncs it at every commit, so that what was acknowledged survives a power cut, too.
+const PREPARE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+                       PRAGMA busy_timeout = 10000;";
+
+/// An absolute path that can stand in a URL as it is (see `settings`). The file is there already.
+pub(super) fn url(path: &Path) -> String {
+    format!("sqlite://{}?mode=rw", path.display())
+}
+
+pub(super) async fn prepare(connection: &mut AnyConnection) -> Sql<()> {
+    connection.execute(PREPARE).await.map(drop)
+}
+
+pub(super) fn pool(connections: u32) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(PREPARE).await.map(drop) }))
+}

@@ -1,0 +1,11 @@
+//! The API over real HTTP and a real database, through the client that the components use.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod admin;
+mod durability;
+mod leases;
+mod program;
+mod pushes;
+mod rights;
+mod world;

@@ -1,0 +1,106 @@
+//! The program itself: its command line, its start and its end.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::world::{ADMIN, config, user};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use ruko_api_client::ApiClient;
+
+/// The program, listening.
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    pub(crate) url: String,
+}
+
+fn command(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_openruko-api"));
+    command.env_clear().arg("--config").arg(dir.join("config.toml")).args(arguments).stdin(Stdio::null());
+    command
+}
+
+impl Program {
+    /// Starts it with the configuration in `dir` and waits for the line that says where it listens.
+    pub(crate) fn start(dir: &Path) -> Self {
+        std::fs::write(dir.join("config.toml"), config(dir, "127.0.0.1:0", "")).unwrap();
+        let mut child = command(dir, &[]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let url = lines
+            .find_map(|line| line.strip_prefix("openruko-api: listening on ").map(str::to_owned))
+            .expect("it ended before it listened");
+        // The rest of its log goes nowhere, but must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ended(dir: &Path, config: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    std::fs::write(dir.join("config.toml"), config).unwrap();
+    let Output { status, stderr, stdout } = command(dir, arguments).output().unwrap();
+    assert!(stdout.is_empty());
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn it_ends_well_when_it_is_told_to() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut program = Program::start(dir.path());
+        ApiClient::new(&program.url, ADMIN.into()).unwrap().add_user(&user("matt")).unwrap();
+        program.signal(signal);
+        assert_eq!(program.child.wait().unwrap().code(), Some(0));
+        let again = Program::start(dir.path());
+        let client = ApiClient::new(&again.url, ADMIN.into()).unwrap();
+        assert_eq!(client.users().unwrap()[0].name, user("matt"));
+    }
+}
+
+#[test]
+fn check_reads_the_configuration_and_does_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = config(dir.path(), "127.0.0.1:0", "");
+    assert_eq!(ended(dir.path(), &good, &["--check"]), (Some(0), String::new()));
+    let (status, said) = ended(dir.path(), &format!("{good}\nserv = 1\n"), &["--check"]);
+    assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
+    let (status, said) = ended(dir.path(), "", &["--check"]);
+    assert_eq!((status, said.contains("[api]")), (Some(1), true), "{said}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+    assert_eq!(ended(dir.path(), &good, &["--chekc"]).0, Some(2));
+}
+
+#[test]
+fn a_port_that_is_taken_is_one_clear_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (status, said) = ended(dir.path(), &config(dir.path(), &address, ""), &[]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.starts_with(&format!("openruko-api: cannot listen on {address}: ")), "{said}");
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    let (status, said) = ended(dir.path(), &config(&missing, "127.0.0.1:0", ""), &[]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("missing/api.db`"), "{said}");
+
+    std::fs::write(dir.path().join("api.db"), "this is not a database, however long it is read").unwrap();
+    let (status, said) = ended(dir.path(), &config(dir.path(), "127.0.0.1:0", ""), &[]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("api.db`: ") && said.contains("not a database"), "{said}");
+}

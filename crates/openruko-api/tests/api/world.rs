@@ -1,0 +1,173 @@
+//! A running API with a database of its own, and the things that tests push to it.
+
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use openruko_api::{Server, Settings};
+use ruko_api_client::{ApiClient, Opened};
+use ruko_api_types::{Commit, CommitRelease, Manifest, OpenPush, Push, RefUpdate, Stored};
+use ruko_core::config::Config;
+use ruko_core::{AppName, CommitId, UserName};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+pub(crate) const SERVE: &str = "token-of-serve";
+pub(crate) const ADMIN: &str = "token-of-admin";
+
+/// A public key and its fingerprint, as ssh-keygen made and printed them.
+pub(crate) const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINoUZZDVDhdjlszLF+GGvZxdjmq747VLcdtqUFZvwq9h";
+pub(crate) const FINGERPRINT: &str = "SHA256:LNJNMrPu5F0vMFjkUggCWMYMvBO1oR0sll2Wdua5NpE";
+
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) url: String,
+    pub(crate) serve: ApiClient,
+    pub(crate) admin: ApiClient,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<JoinHandle<()>>,
+}
+
+/// The text of a configuration whose database and storage lie in `dir`.
+pub(crate) fn config(dir: &Path, listen: &str, extra: &str) -> String {
+    let digest =
+        |token: &str| -> String { Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect() };
+    format!(
+        "[api]\nlisten = '{listen}'\ndatabase = 'sqlite://{dir}/api.db'\nstorage = 'file://{dir}/storage'\n\
+         url = 'http://api.test:5000'\nweb_url = 'http://{{app}}.localhost:8080/'\n\
+         stack = 'openruko-12'\ntemplate = 'openruko-build'\n{extra}\n\
+         [api.components]\nserve = '{serve}'\nadmin = '{admin}'\n",
+        dir = dir.display(),
+        serve = digest(SERVE),
+        admin = digest(ADMIN),
+    )
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With further lines in `[api]`.
+    pub(crate) fn with(extra: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::parse(&config(dir.path(), "127.0.0.1:0", extra), std::iter::empty()).unwrap();
+        let settings = Settings::try_from(config.api().unwrap()).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(Server::bind(settings)).unwrap();
+        let url = format!("http://{}", server.address());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(server.serve(async {
+                let _ = stopped.await;
+            }));
+        });
+        Self {
+            dir,
+            serve: ApiClient::new(&url, SERVE.into()).unwrap(),
+            admin: ApiClient::new(&url, ADMIN.into()).unwrap(),
+            url,
+            stop: Some(stop),
+            server: Some(thread),
+        }
+    }
+
+    /// With the user `matt` and the app `shop`, which is his.
+    pub(crate) fn with_shop(extra: &str) -> Self {
+        let world = Self::with(extra);
+        world.admin.add_user(&user("matt")).unwrap();
+        world.admin.create_app(&app("shop"), &user("matt")).unwrap();
+        world
+    }
+
+    /// A push to `shop` that gets the lease at once.
+    pub(crate) fn open(&self) -> Box<Push> {
+        opened(&self.serve)
+    }
+
+    /// A whole push to `shop` that makes a release.
+    pub(crate) fn push(&self) -> ruko_api_types::Committed {
+        let push = self.open();
+        self.serve.commit(&push.push, &commit(push.repo.version)).unwrap()
+    }
+
+    pub(crate) fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(server) = self.server.take() {
+            server.join().unwrap();
+        }
+    }
+
+    pub(crate) fn storage(&self, key: &str) -> String {
+        format!("file://{}/storage/{key}", self.dir.path().display())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(server) = self.server.take() {
+            let _ = server.join();
+        }
+    }
+}
+
+pub(crate) fn opened(serve: &ApiClient) -> Box<Push> {
+    match serve.open_push(&app("shop"), &by("matt", 0)).unwrap() {
+        Opened::Push(push) => push,
+        other => panic!("not opened: {other:?}"),
+    }
+}
+
+pub(crate) fn user(name: &str) -> UserName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn app(name: &str) -> AppName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn by(name: &str, wait_seconds: u64) -> OpenPush {
+    OpenPush { user: user(name), wait_seconds }
+}
+
+pub(crate) fn stored(bytes: u64) -> Stored {
+    Stored { bytes, sha256: "ab".repeat(32) }
+}
+
+pub(crate) fn commit_id(digit: char) -> CommitId {
+    digit.to_string().repeat(40).parse().unwrap()
+}
+
+/// `refs/heads/main` moves, and was built.
+pub(crate) fn commit(base_version: u64) -> Commit {
+    Commit {
+        base_version,
+        repo: stored(1000),
+        refs: vec![moved("refs/heads/main", 'c')],
+        release: Some(CommitRelease {
+            slug: stored(500),
+            manifest: Manifest {
+                commit: commit_id('c'),
+                branch: "refs/heads/main".into(),
+                buildpack: "Python".into(),
+                process_types: [
+                    ("web".parse().unwrap(), "python app.py".to_owned()),
+                    ("console".parse().unwrap(), "python".to_owned()),
+                ]
+                .into(),
+                default_types: vec!["console".parse().unwrap()],
+            },
+        }),
+    }
+}
+
+pub(crate) fn moved(name: &str, to: char) -> RefUpdate {
+    RefUpdate { name: name.into(), old: commit_id('0'), new: commit_id(to) }
+}
+
+pub(crate) fn database(dir: &Path) -> PathBuf {
+    dir.join("api.db")
+}

@@ -1,0 +1,130 @@
+//! The calls of the component `serve`: keys, access, pushes and fetches.
+
+use ruko_api_types::{
+    Abort, Access, Commit, Committed, Fetch, Holder, KeyOwner, OpenFetch, OpenPush, Output, Push,
+};
+use ruko_core::{AppName, PushId, UserName};
+
+use crate::http::escape;
+use crate::{ApiClient, ApiClientError};
+
+/// The answer to opening a push.
+#[derive(Clone, Debug)]
+pub enum Opened {
+    /// The push is open and has the app's lease.
+    Push(Box<Push>),
+    /// Another push has the lease, and kept it for as long as the call was willing to wait.
+    Held(Holder),
+    /// The user may not write this app, or there is no such app.
+    Denied,
+}
+
+impl ApiClient {
+    /// Whose key has this fingerprint (`SHA256:…`); none when it is nobody's.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call.
+    pub fn key(&self, fingerprint: &str) -> Result<Option<KeyOwner>, ApiClientError> {
+        let answer = self.get(&format!("/internal/keys?fingerprint={}", escape(fingerprint)))?;
+        if answer.status() == 404 {
+            return Ok(None);
+        }
+        answer.json().map(Some)
+    }
+
+    /// Whether a user may read or write an app. An app that does not exist reads the same as one that is
+    /// not the user's.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call: access is then not granted.
+    pub fn authorize(&self, user: &UserName, app: &AppName, access: Access) -> Result<bool, ApiClientError> {
+        let access = match access {
+            Access::Read => "read",
+            Access::Write => "write",
+        };
+        let answer = self.get(&format!("/internal/authorize?user={user}&app={app}&access={access}"))?;
+        match answer.status() {
+            204 => Ok(true),
+            403 | 404 => not_this_component(answer.done()).map(|()| false),
+            _ => answer.done().map(|()| false),
+        }
+    }
+
+    /// Opens a push and takes the app's lease, waiting for it as long as `open` says.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call.
+    pub fn open_push(&self, app: &AppName, open: &OpenPush) -> Result<Opened, ApiClientError> {
+        let answer = self.post(&format!("/internal/apps/{app}/pushes"), open)?;
+        match answer.status() {
+            409 => answer.parse().map(Opened::Held),
+            403 | 404 => not_this_component(answer.done()).map(|()| Opened::Denied),
+            _ => answer.json().map(|push| Opened::Push(Box::new(push))),
+        }
+    }
+
+    /// Opens a fetch; none when the user may not read this app, or there is no such app.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call.
+    pub fn open_fetch(&self, app: &AppName, user: &UserName) -> Result<Option<Fetch>, ApiClientError> {
+        let answer =
+            self.post(&format!("/internal/apps/{app}/fetches"), &OpenFetch { user: user.clone() })?;
+        match answer.status() {
+            403 | 404 => not_this_component(answer.done()).map(|()| None),
+            _ => answer.json().map(Some),
+        }
+    }
+
+    /// Renews the lease of a push. `false`: it is lost, and nothing of this push can be committed.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call. The lease then runs on as it was.
+    pub fn renew_lease(&self, push: &PushId) -> Result<bool, ApiClientError> {
+        let answer = self.put(&format!("/internal/pushes/{push}/lease"), &())?;
+        match answer.status() {
+            404 | 410 => Ok(false),
+            _ => answer.done().map(|()| true),
+        }
+    }
+
+    /// Commits a push: repository version, slug and release at once, and gives the lease back. Repeated
+    /// after a broken connection it gives the same answer.
+    ///
+    /// # Errors
+    /// `Refused` with 409 when the repository moved on, 410 when the lease was lost, 422 when the commit
+    /// is not valid; or the API cannot be reached, and whether it was carried out is unknown until it is
+    /// repeated.
+    pub fn commit(&self, push: &PushId, commit: &Commit) -> Result<Committed, ApiClientError> {
+        self.post(&format!("/internal/pushes/{push}/commit"), commit)?.json()
+    }
+
+    /// Ends a push that came to nothing, with the reason, and gives the lease back. A push that has
+    /// already ended stays as it is.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call. The lease then runs out by itself.
+    pub fn abort(&self, push: &PushId, abort: &Abort) -> Result<(), ApiClientError> {
+        self.post(&format!("/internal/pushes/{push}/abort"), abort)?.done()
+    }
+
+    /// Appends to the output that is kept of a push. A piece that is sent again is stored once.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call.
+    pub fn output(&self, push: &PushId, output: &Output) -> Result<(), ApiClientError> {
+        self.post(&format!("/internal/pushes/{push}/output"), output)?.done()
+    }
+}
+
+/// A refusal of the component itself (its token lacks the right) must not read as one of the user.
+fn not_this_component(answer: Result<(), ApiClientError>) -> Result<(), ApiClientError> {
+    match answer {
+        Err(ApiClientError::Refused { status: 403 | 404, ref id, .. })
+            if id == "denied" || id == "not_found" =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
