@@ -1,1 +1,26 @@
-//! The forced command of sshd: from git push to the build container.
+//! The forced command that sshd runs for every login of the git user, and the command that tells sshd
+//! whose a key is.
+//!
+//! A push goes through [`push`], a clone or fetch through [`fetch`]; both run one git service in a
+//! container of their own through [`session`]. What the client need not wait for is left to
+//! [`finish`], a process that outlives the connection.
+//!
+//! stdout carries git's protocol and nothing else; whatever people are to read goes to stderr.
+
+mod cli;
+mod container;
+mod events;
+mod fetch;
+mod finish;
+mod host;
+mod inner_ssh;
+mod keys;
+mod lease;
+mod push;
+mod request;
+mod runtime_dir;
+mod session;
+mod storage;
+mod terminal;
+
+pub use cli::main;

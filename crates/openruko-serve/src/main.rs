@@ -1,3 +1,5 @@
+//! The program of this package; everything is in its library.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    openruko_serve::main(std::env::args_os())
 }

@@ -1,0 +1,94 @@
+# openruko: build, test and install. `make help` lists the targets.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# dev or release
+PROFILE ?= release
+STATE   ?= /var/lib/openruko-demo
+
+bindir     = $(DESTDIR)$(PREFIX)/bin
+libexecdir = $(DESTDIR)$(PREFIX)/libexec/openruko
+sharedir   = $(DESTDIR)$(PREFIX)/share/openruko
+
+CARGO      ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+OUT        := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+ROOT       := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# What runs: containers, the network for them, git over ssh.
+RUN_PACKAGES   = lxc uidmap nftables iproute2 e2fsprogs openssh-server openssh-client git sudo
+# What builds find in a container, since it shares the host's /usr.
+STACK_PACKAGES = bash coreutils curl ca-certificates tar gzip xz-utils jq openssl python3 python3-pip python3-venv
+# What building and testing openruko itself takes.
+DEV_PACKAGES   = gcc libc6-dev make shellcheck
+
+SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* buildpacks/*/bin/* demo/*.sh) .ci/run
+
+.PHONY: help deps build install demo test lint unit system bench clean
+
+help:
+	@echo 'make deps      install the Debian packages that running, building and testing need'
+	@echo 'make build     build everything (PROFILE=dev or release; now: $(PROFILE))'
+	@echo 'make install   install below PREFIX (now: $(PREFIX)), staged below DESTDIR'
+	@echo 'make demo      run the whole platform on STATE (now: $(STATE)) and push sample apps through it'
+	@echo 'make test      every check and test; needs root for the system tests'
+	@echo 'make bench     measure; figures go to target/bench/results.json'
+	@echo 'make clean     remove what was built'
+
+# A package that is there already is left alone; npm may come with another Node.js than Debian's.
+deps:
+	@missing=; for p in $(RUN_PACKAGES) $(STACK_PACKAGES) $(DEV_PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+	done; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing:$$missing"; \
+	  $(ROOT) apt-get update -qq && \
+	  $(ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+
+build:
+	$(CARGO) build --locked --workspace --profile $(PROFILE)
+
+# The one list of what goes where.
+install:
+	install -d $(bindir) $(libexecdir)/tools $(sharedir)/hooks $(sharedir)/templates
+	install -m755 $(OUT)/openruko $(OUT)/ruko-fetch $(bindir)
+	install -m755 $(OUT)/openruko-serve $(OUT)/openruko-api $(OUT)/ruko-container $(libexecdir)
+	install -m755 $(OUT)/ruko-slug $(libexecdir)/tools
+	ln -sf ../libexec/openruko/ruko-container $(bindir)/ruko-container
+	ln -sf ../libexec/openruko/tools/ruko-slug $(bindir)/ruko-slug
+	install -m755 hooks/* $(sharedir)/hooks
+	install -m755 $(filter-out %.seccomp,$(wildcard lxc-templates/openruko*)) $(sharedir)/templates
+	install -m644 $(wildcard lxc-templates/*.seccomp) $(sharedir)/templates
+	find buildpacks -type d -exec install -d $(sharedir)/{} \;
+	find buildpacks -type f -perm -u+x -exec install -m755 {} $(sharedir)/{} \;
+	find buildpacks -type f ! -perm -u+x -exec install -m644 {} $(sharedir)/{} \;
+
+demo: deps
+	$(MAKE) build
+	$(ROOT) $(MAKE) install PREFIX=$(STATE)/prefix OUT=$(OUT)
+	$(ROOT) demo/demo.sh $(STATE)
+
+test: deps lint unit system
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	shellcheck $(SHELL_FILES)
+
+unit:
+	$(CARGO) test --locked --workspace
+
+system:
+	@test "$$(id -u)" = 0 || { echo 'the system tests make users, bridges and containers: run them as root'; exit 1; }
+	$(CARGO) build --locked --workspace
+	$(CARGO) test --locked --package ruko-container --features system --test system
+	$(CARGO) test --locked --package openruko-tests --features system --test system
+
+bench: deps
+	$(MAKE) build
+	$(CARGO) run --locked --release --package openruko-tests --bin bench
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,129 @@
+//! The command line, the environment that sshd gives, and how a run ends.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ruko_api_client::ApiClient;
+use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
+use ruko_core::{Exit, Fault, Hint, UserName};
+
+use crate::request::{self, Request, Service};
+use crate::{events, fetch, finish, keys, push, terminal};
+
+/// The forced command of sshd: runs one git service for one user.
+#[derive(Parser)]
+#[command(
+    name = "openruko-serve",
+    version,
+    after_help = "Example, as sshd's configuration:\n  AuthorizedKeysCommand /usr/libexec/openruko/openruko-serve keys %f\n  AuthorizedKeysCommandUser git\n\nExample, by hand, as the git user:\n  SSH_ORIGINAL_COMMAND=\"git-upload-pack 'my-app.git'\" openruko-serve alice </dev/null"
+)]
+struct Cli {
+    /// The configuration file.
+    #[arg(long, env = PATH_VARIABLE, default_value = DEFAULT_PATH, global = true)]
+    config: PathBuf,
+    /// Read the configuration and act on nothing.
+    #[arg(long)]
+    check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// On whose behalf: sshd has checked this user's key.
+    user: Option<UserName>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the authorized_keys line of a key, for AuthorizedKeysCommand.
+    Keys {
+        /// As sshd gives it for %f: `SHA256:…`.
+        fingerprint: String,
+    },
+    /// Finish a push whose client was answered.
+    #[command(hide = true)]
+    Finish,
+}
+
+/// What every run needs.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) config_path: PathBuf,
+    pub(crate) api: ApiClient,
+    /// `GIT_PROTOCOL` as the client sent it, when it is well-formed.
+    pub(crate) git_protocol: Option<String>,
+}
+
+/// Runs the program.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Ok });
+        }
+    };
+    match (cli.command, cli.user) {
+        _ if cli.check => ruko_core::report("openruko-serve", check(&cli.config)),
+        (Some(Command::Keys { fingerprint }), _) => {
+            let outcome = context(cli.config).and_then(|context| keys::print(&context, &fingerprint));
+            ruko_core::report("openruko-serve", outcome)
+        }
+        (Some(Command::Finish), _) => {
+            ruko_core::report("openruko-serve", context(cli.config).and_then(|context| finish::run(&context)))
+        }
+        (None, Some(user)) => serve(cli.config, &user),
+        (None, None) => {
+            let fault = Fault::usage("who is it for? give a user name, or `keys FINGERPRINT`");
+            ruko_core::report("openruko-serve", Err(fault))
+        }
+    }
+}
+
+fn check(path: &std::path::Path) -> Result<Exit, Fault> {
+    let config = Config::load(path, std::env::vars()).fault("the configuration cannot be used")?;
+    config.serve().fault("the configuration cannot be used")?;
+    Ok(Exit::Ok)
+}
+
+fn context(config_path: PathBuf) -> Result<Context, Fault> {
+    let config = Config::load(&config_path, std::env::vars())?;
+    let serve = config.serve()?;
+    let api = ApiClient::from_token_file(&serve.api_url, &serve.token_file)?;
+    Ok(Context {
+        config,
+        config_path,
+        api,
+        git_protocol: request::git_protocol(std::env::var_os("GIT_PROTOCOL")),
+    })
+}
+
+/// One git service for one user. Failures are told to the app developer, not to an admin.
+fn serve(config_path: PathBuf, user: &UserName) -> ExitCode {
+    let original = std::env::var_os("SSH_ORIGINAL_COMMAND");
+    let request = match request::parse(original.as_deref()) {
+        Ok(request) => request,
+        Err(refusal) => {
+            terminal::trouble(refusal);
+            return Exit::Refused.into();
+        }
+    };
+    // The reason stays with the admin: a stranger learns nothing about the installation.
+    let context = match context(config_path) {
+        Ok(context) => context,
+        Err(fault) => {
+            terminal::log(&fault);
+            let fault = Fault::try_again("This server is not set up to serve git at the moment.")
+                .hint("Tell its admin to run: openruko-serve --check");
+            return terminal::refuse(request.service, &fault);
+        }
+    };
+    run(&context, user, &request).unwrap_or_else(|fault| terminal::refuse(request.service, &fault))
+}
+
+fn run(context: &Context, user: &UserName, request: &Request) -> Result<ExitCode, Fault> {
+    let events = events::Events::watch_client_and_signals().fault("Cannot watch the connection")?;
+    match request.service {
+        Service::ReceivePack => push::run(context, user, &request.app, events),
+        Service::UploadPack | Service::UploadArchive => fetch::run(context, user, request, events),
+    }
+}

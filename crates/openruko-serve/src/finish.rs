@@ -1,0 +1,117 @@
+//! What a push leaves to do when its client has been answered: the build cache is stored, objects that
+//! nothing refers to are deleted, the container ends. Done by a process of its own, since the client waits
+//! for the end of the one that served it.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use ruko_core::{Exit, Fault, Hint};
+use ruko_sys::process::CommandSys;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Context;
+use crate::container::Container;
+use crate::inner_ssh::{self, Endpoint};
+use crate::runtime_dir::RuntimeDir;
+use crate::storage;
+
+/// What is left to do. It goes to the other process over its stdin; the container's life-line is its
+/// stdout.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) dir: PathBuf,
+    /// Where the cache goes, when there was a build.
+    pub(crate) cache: Option<String>,
+    pub(crate) cache_max_bytes: u64,
+    pub(crate) discard: Vec<String>,
+}
+
+impl Plan {
+    /// Starts the process that does it.
+    pub(crate) fn hand_over(&self, config: &Path, container: Container) -> io::Result<()> {
+        let lifeline =
+            container.into_lifeline().ok_or_else(|| io::Error::other("the life-line is broken"))?;
+        let mut finisher = Command::new(std::env::current_exe()?)
+            .arg("--config")
+            .arg(config)
+            .arg("finish")
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(lifeline)
+            .stderr(Stdio::null())
+            .current_dir("/")
+            .own_session()
+            .spawn()?;
+        let mut stdin = finisher.stdin.take().ok_or_else(|| io::Error::other("no stdin"))?;
+        stdin.write_all(&serde_json::to_vec(self)?)
+    }
+}
+
+/// The other process.
+pub(crate) fn run(_context: &Context) -> Result<Exit, Fault> {
+    let plan: Plan = serde_json::from_reader(io::stdin().lock()).fault("cannot read what is left to do")?;
+    let dir = RuntimeDir::adopt(plan.dir.clone())?;
+    let stored = match &plan.cache {
+        Some(url) => store_cache(&dir, &plan, url),
+        None => Ok(()),
+    };
+    plan.discard.iter().for_each(|url| storage::discard(url));
+    stored.map(|()| Exit::Ok)
+}
+
+/// Streams the cache out of the container into storage. One that breaks off is not stored.
+fn store_cache(dir: &RuntimeDir, plan: &Plan, url: &str) -> Result<(), Fault> {
+    let mut ssh = inner_ssh::ruko_slug(dir, &plan.endpoint, None, "cache")?;
+    let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let stdout = child.stdout.take().ok_or_else(|| Fault::refused("ssh has no stdout"))?;
+    let mut cache = WholeOutput { stdout, child };
+    let mut first = [0];
+    if cache.read(&mut first)? == 0 {
+        return Ok(());
+    }
+    let mut cache = io::Cursor::new(first).chain(cache);
+    storage::put("build cache", url, &mut cache, plan.cache_max_bytes)
+        .map(|_| ())
+        .map_err(|refusal| Fault::refused(refusal.0))
+}
+
+/// The output of a child, which ends well only when the child did.
+struct WholeOutput<R> {
+    stdout: R,
+    child: Child,
+}
+
+impl<R: Read> Read for WholeOutput<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.stdout.read(buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            let status = self.child.wait()?;
+            if !status.success() {
+                return Err(io::Error::other(format!("the container broke off ({status})")));
+            }
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(script: &str) -> io::Result<Vec<u8>> {
+        let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().unwrap();
+        let mut bytes = vec![];
+        WholeOutput { stdout, child }.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    #[test]
+    fn output_that_breaks_off_is_an_error() {
+        assert_eq!(output("printf whole").unwrap(), b"whole");
+        assert!(output("printf half; exit 1").is_err());
+        assert!(output("printf half; kill -9 $$").is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! The ssh from the host into the container: one key made for this run, one host key that the container's
+//! keeper told us, both pinned.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use ruko_core::{ContainerName, Fault, Hint};
+use ruko_sys::Tool;
+use serde::{Deserialize, Serialize};
+
+use crate::runtime_dir::RuntimeDir;
+
+/// Where `ruko-slug` is in a container.
+const RUKO_SLUG: &str = "/opt/openruko/ruko-slug";
+
+/// A container's sshd, as its keeper described it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Endpoint {
+    pub(crate) container: ContainerName,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) port: u16,
+    pub(crate) user: String,
+    pub(crate) host_key: String,
+}
+
+/// The key pair of one run, being made while other things happen.
+pub(crate) struct KeyPair {
+    private: PathBuf,
+    maker: Child,
+}
+
+impl KeyPair {
+    /// Begins to make it.
+    pub(crate) fn begin(dir: &RuntimeDir) -> Result<Self, Fault> {
+        let private = dir.join("key");
+        let maker = Tool::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "openruko", "-f"])
+            .arg(&private)
+            .into_command()
+            .spawn()
+            .fault("cannot run `ssh-keygen`")?;
+        Ok(Self { private, maker })
+    }
+
+    /// The public key, when it is made.
+    pub(crate) fn public(mut self) -> Result<String, Fault> {
+        let status = self.maker.wait().fault("cannot make a key")?;
+        if !status.success() {
+            return Err(Fault::refused(format!("ssh-keygen failed ({status})")));
+        }
+        let public =
+            std::fs::read_to_string(self.private.with_extension("pub")).fault("cannot make a key")?;
+        Ok(public.trim_end().to_owned())
+    }
+}
+
+/// Prepares an ssh into the container that runs `ruko-slug` with these words. With `channel`, what connects
+/// to the container's end of the host channel is connected to that socket here.
+///
+/// curve25519 and ed25519 only: OpenSSH's default key exchange takes twice as long, and both ends are
+/// ours, on one machine or one network.
+pub(crate) fn ruko_slug(
+    dir: &RuntimeDir,
+    endpoint: &Endpoint,
+    channel: Option<&Path>,
+    words: &str,
+) -> io::Result<Command> {
+    let known_hosts = dir.join("known_hosts");
+    std::fs::write(&known_hosts, format!("{} {}\n", endpoint.container, endpoint.host_key))?;
+    let options = [
+        format!("IdentityFile={}", dir.join("key").display()),
+        format!("UserKnownHostsFile={}", known_hosts.display()),
+        format!("HostKeyAlias={}", endpoint.container),
+        "GlobalKnownHostsFile=none".to_owned(),
+        "StrictHostKeyChecking=yes".to_owned(),
+        "HostKeyAlgorithms=ssh-ed25519".to_owned(),
+        "KexAlgorithms=curve25519-sha256".to_owned(),
+        "Ciphers=aes128-gcm@openssh.com,chacha20-poly1305@openssh.com".to_owned(),
+        "IdentitiesOnly=yes".to_owned(),
+        "IdentityAgent=none".to_owned(),
+        "PreferredAuthentications=publickey".to_owned(),
+        "BatchMode=yes".to_owned(),
+        "ConnectTimeout=5".to_owned(),
+        "ServerAliveInterval=15".to_owned(),
+        "ServerAliveCountMax=4".to_owned(),
+        "ExitOnForwardFailure=yes".to_owned(),
+        "SendEnv=GIT_PROTOCOL".to_owned(),
+    ];
+    let mut ssh = Tool::new("ssh").args(["-F", "none", "-T", "-q"]);
+    for option in options {
+        ssh = ssh.args(["-o", &option]);
+    }
+    if let Some(socket) = channel {
+        ssh = ssh.arg("-R").arg(format!("{}:{}", ruko_channel::SOCKET, socket.display()));
+    }
+    let destination = [endpoint.address.to_string(), format!("{RUKO_SLUG} {words}")];
+    let ssh = ssh.args(["-l", &endpoint.user, "-p", &endpoint.port.to_string(), "--"]).args(destination);
+    Ok(ssh.into_command())
+}

@@ -1,0 +1,83 @@
+//! The lease on an app, kept alive while the push lasts and given back however it ends.
+
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ruko_api_client::ApiClient;
+use ruko_api_types::Abort;
+use ruko_core::PushId;
+
+use crate::events::Event;
+
+/// A lease. Dropped, it is given back: whatever was not committed by then never will be.
+pub(crate) struct Lease {
+    api: ApiClient,
+    push: PushId,
+    reason: Option<String>,
+    /// Closed to end the renewals.
+    stop: Option<Sender<()>>,
+    renewals: Option<JoinHandle<()>>,
+    settled: bool,
+}
+
+impl Lease {
+    /// Keeps a lease that was just taken. Tells the queue when it is lost.
+    pub(crate) fn keep(api: &ApiClient, push: &PushId, term: Duration, events: Sender<Event>) -> Self {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let renewals = thread::spawn({
+            let (api, push) = (api.clone(), push.clone());
+            move || {
+                let mut good_until = Instant::now() + term;
+                while stopped.recv_timeout(term / 3) == Err(RecvTimeoutError::Timeout) {
+                    match api.renew_lease(&push) {
+                        Ok(true) => good_until = Instant::now() + term,
+                        // The API may be starting again: the lease is ours for the rest of its term.
+                        Err(_) if Instant::now() < good_until => {}
+                        Ok(false) | Err(_) => {
+                            let _ = events.send(Event::LeaseLost);
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+        Self {
+            api: api.clone(),
+            push: push.clone(),
+            reason: Some("the push's process ended early".to_owned()),
+            stop: Some(stop),
+            renewals: Some(renewals),
+            settled: false,
+        }
+    }
+
+    /// The commit ended the lease.
+    pub(crate) fn settle(mut self) {
+        self.settled = true;
+    }
+
+    /// Gives the lease back; nothing was pushed, so nothing is recorded.
+    pub(crate) fn forget(mut self) {
+        self.reason = None;
+    }
+
+    /// Gives the lease back, with the reason for the build's record.
+    pub(crate) fn give_back(mut self, reason: impl Into<String>) {
+        self.reason = Some(reason.into());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if self.settled {
+            return;
+        }
+        // Unreachable or not: the lease runs out by itself.
+        let _ = self.api.abort(&self.push, &Abort { reason: self.reason.take() });
+        if let Some(renewals) = self.renewals.take() {
+            let _ = renewals.join();
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `openruko admin releases`, `builds` and `output`.
+
+use std::io::Write;
+
+use clap::Args;
+use ruko_api_client::ApiClient;
+use ruko_api_types::{Build, BuildStatus, Release};
+use ruko_core::{AppName, PushId};
+
+use super::{Done, show};
+
+#[derive(Debug, Args)]
+pub(super) struct ReleasesArgs {
+    /// The app's name
+    app: AppName,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BuildsArgs {
+    /// The app's name
+    app: AppName,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  openruko admin output 01JDC5Z8M3K7Q0V4T9XWBH2N6R --follow")]
+pub(super) struct OutputArgs {
+    /// The push's id, as `openruko admin builds` prints it
+    push: PushId,
+    /// Go on printing until the build has ended
+    #[arg(long)]
+    follow: bool,
+}
+
+pub(super) fn releases(args: &ReleasesArgs, client: &ApiClient, out: &mut dyn Write) -> Done {
+    let releases = client.releases(&args.app)?;
+    if args.json {
+        return Ok(show::json(out, &releases)?);
+    }
+    let row = |release: Release| {
+        [show::version(Some(release.version)), release.description, release.user.into(), release.created_at]
+    };
+    show::table(out, &releases.into_iter().map(row).collect::<Vec<_>>())?;
+    Ok(())
+}
+
+pub(super) fn builds(args: &BuildsArgs, client: &ApiClient, out: &mut dyn Write) -> Done {
+    let builds = client.builds(&args.app)?;
+    if args.json {
+        return Ok(show::json(out, &builds)?);
+    }
+    let row = |build: Build| {
+        let status = status(build.status).to_owned();
+        let release = show::version(build.release);
+        let reason = build.reason.unwrap_or_default();
+        [build.push.into(), status, release, build.user.into(), build.created_at, reason]
+    };
+    show::table(out, &builds.into_iter().map(row).collect::<Vec<_>>())?;
+    Ok(())
+}
+
+fn status(status: BuildStatus) -> &'static str {
+    match status {
+        BuildStatus::Pending => "pending",
+        BuildStatus::Succeeded => "succeeded",
+        BuildStatus::Failed => "failed",
+        BuildStatus::Lost => "lost",
+    }
+}
+
+pub(super) fn output(args: &OutputArgs, client: &ApiClient, out: &mut dyn Write) -> Done {
+    Ok(client.copy_output(&args.push, args.follow, out)?)
+}

@@ -1,0 +1,175 @@
+//! The configuration of a new state directory, and the tokens of its components.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use ruko_core::config::{
+    AdminConfig, ApiConfig, BuildConfig, BuildLimits, Config, ContainerConfig, ServeConfig, UpConfig,
+};
+use ruko_core::{Fault, Hint};
+use sha2::{Digest, Sha256};
+
+use super::UpArgs;
+use super::host::{Account, Users};
+use super::install::Install;
+use super::state::State;
+
+/// What a closed network needs, taken over from the environment of the first start.
+const TAKEN_OVER: [&str; 16] = [
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "NODE_EXTRA_CA_CERTS",
+    "NPM_CONFIG_REGISTRY",
+    "PIP_CERT",
+    "PIP_INDEX_URL",
+    "PIP_DEFAULT_TIMEOUT",
+];
+
+const HEAD: &str = "# The configuration of openruko, written by the first `openruko up` on this state directory.\n\
+    # It is yours from now on: edit it and start again. Tokens are in files of their own; what stands\n\
+    # here are their digests.\n\n";
+
+/// Makes tokens and writes the configuration.
+pub(super) fn write(args: &UpArgs, install: &Install, state: &State, users: &Users) -> Result<(), Fault> {
+    let mut components = BTreeMap::new();
+    for (component, reader) in [("serve", users.git), ("admin", Account::ROOT)] {
+        components.insert(component.to_owned(), token(state, component, reader)?);
+    }
+    let config = config(args, install, state, components);
+    let text = toml::to_string_pretty(&config).fault("the configuration cannot be written")?;
+    ruko_sys::replace(&state.config(), 0o644, format!("{HEAD}{text}").as_bytes())?;
+    Ok(())
+}
+
+/// Writes a new token, readable by who uses it, and gives its digest.
+fn token(state: &State, component: &str, reader: Account) -> Result<String, Fault> {
+    let mut random = [0; 32];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).fault("no random bytes")?;
+    let token = hex(&random);
+    let path = state.token(component);
+    ruko_sys::replace(&path, 0o600, token.as_bytes())?;
+    reader.own(&path)?;
+    Ok(hex(&Sha256::digest(token.as_bytes())))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<String, String>) -> Config {
+    let api_url = format!("http://{}", args.api_listen);
+    let container_command: Vec<String> = ["sudo", "-n"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(super::host::container_run(install, state))
+        .collect();
+    Config {
+        api: Some(ApiConfig {
+            listen: args.api_listen,
+            database: format!("sqlite://{}", state.api().join("openruko.db").display()),
+            storage: format!("file://{}", state.storage().display()),
+            url: api_url.clone(),
+            web_url: "http://{app}.localhost:8080/".to_owned(),
+            stack: known("openruko-12"),
+            template: known("openruko-build"),
+            deploy_refs: ["main", "master"].map(|branch| format!("refs/heads/{branch}")).to_vec(),
+            lease_seconds: 30,
+            components,
+            limits: BuildLimits::default(),
+        }),
+        serve: Some(ServeConfig {
+            api_url: api_url.clone(),
+            token_file: state.token("serve"),
+            container_command,
+            runtime_dir: state.run(),
+            wait_seconds: 60,
+        }),
+        container: Some(ContainerConfig {
+            state_dir: state.containers(),
+            template_dir: install.templates(),
+            hooks_dir: install.hooks(),
+            buildpacks_dir: install.buildpacks(),
+            tools_dir: install.tools(),
+            bridge: args.bridge.clone(),
+            subnet: args.subnet,
+            allow: Vec::new(),
+            slots: 64,
+            cpus: 2.0,
+            max: BuildLimits::default(),
+            reserve_bytes: 1 << 30,
+            allow_missing_limits: false,
+        }),
+        build: BuildConfig { env: closed_network(std::env::vars()), files: BTreeMap::new() },
+        admin: Some(AdminConfig { api_url, token_file: state.token("admin") }),
+        up: Some(UpConfig { ssh_listen: args.ssh_listen }),
+    }
+}
+
+fn known<T: std::str::FromStr>(name: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    name.parse().expect("a name that is written here follows the rule of its type")
+}
+
+fn closed_network(env: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    env.filter(|(name, value)| TAKEN_OVER.contains(&name.as_str()) && !value.is_empty()).collect()
+}
+
+/// An option that says otherwise than the configuration would be ignored in silence: say so instead.
+pub(super) fn check(args: &UpArgs, config: &Config, path: &Path) -> Result<(), Fault> {
+    let container = config.container()?;
+    let differences = [
+        ("--ssh-listen", args.ssh_listen.to_string(), config.up()?.ssh_listen.to_string()),
+        ("--api-listen", args.api_listen.to_string(), config.api()?.listen.to_string()),
+        ("--bridge", args.bridge.clone(), container.bridge.clone()),
+        ("--subnet", args.subnet.to_string(), container.subnet.to_string()),
+    ];
+    let given: Vec<String> = std::env::args().collect();
+    for (option, asked, configured) in differences {
+        let was_given = given.iter().any(|arg| arg == option || arg.starts_with(&format!("{option}=")));
+        if was_given && asked != configured {
+            return Err(Fault::refused(format!(
+                "{option} {asked} differs from `{configured}` in `{}`",
+                path.display()
+            ))
+            .hint("the configuration counts after the first start: edit it, or leave the option out"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_closed_network_needs_is_taken_over() {
+        let env = [("https_proxy", "http://p:1"), ("AWS_SECRET", "x"), ("PIP_CERT", "")];
+        let env = env.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(closed_network(env.into_iter()).into_keys().collect::<Vec<_>>(), ["https_proxy"]);
+    }
+
+    #[test]
+    fn digests_are_of_the_text_of_a_token() {
+        assert_eq!(
+            hex(&Sha256::digest(b"abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! Where `make install` put the programs and files.
+
+use std::path::{Path, PathBuf};
+
+use ruko_core::{Fault, Hint};
+
+/// An installation below a prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Install {
+    prefix: PathBuf,
+}
+
+impl Install {
+    /// The installation that this program belongs to: it is `PREFIX/bin/openruko`.
+    pub(super) fn find() -> Result<Self, Fault> {
+        let me = std::env::current_exe().fault("cannot find myself")?;
+        let prefix = me.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+        let install = Self { prefix: prefix.to_owned() };
+        for needed in [install.api(), install.serve(), install.container(), install.templates()] {
+            if !needed.exists() {
+                return Err(Fault::refused(format!(
+                    "`{}` is missing beside `{}`",
+                    needed.display(),
+                    me.display()
+                ))
+                .hint("install with `make install` and start the openruko that it installed"));
+            }
+        }
+        Ok(install)
+    }
+
+    fn libexec(&self) -> PathBuf {
+        self.prefix.join("libexec/openruko")
+    }
+
+    fn share(&self) -> PathBuf {
+        self.prefix.join("share/openruko")
+    }
+
+    pub(super) fn api(&self) -> PathBuf {
+        self.libexec().join("openruko-api")
+    }
+
+    pub(super) fn serve(&self) -> PathBuf {
+        self.libexec().join("openruko-serve")
+    }
+
+    pub(super) fn container(&self) -> PathBuf {
+        self.libexec().join("ruko-container")
+    }
+
+    /// What is mounted into containers: the tools that run there.
+    pub(super) fn tools(&self) -> PathBuf {
+        self.libexec().join("tools")
+    }
+
+    pub(super) fn hooks(&self) -> PathBuf {
+        self.share().join("hooks")
+    }
+
+    pub(super) fn buildpacks(&self) -> PathBuf {
+        self.share().join("buildpacks")
+    }
+
+    pub(super) fn templates(&self) -> PathBuf {
+        self.share().join("templates")
+    }
+}

@@ -1,0 +1,168 @@
+//! `openruko up`: the whole platform in the foreground, on one state directory.
+//!
+//! [`state`] says where everything is, [`first_config`] writes the configuration of a new state
+//! directory, [`host`] sets up what needs root, [`children`] keeps the programs running.
+
+mod children;
+mod first_config;
+mod host;
+mod install;
+mod state;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use ruko_core::config::{Config, Ipv4Net};
+use ruko_core::{Exit, Fault, Hint, message};
+use ruko_sys::{Lock, Tool};
+
+use children::{Child, Children};
+use install::Install;
+use state::State;
+
+/// Run the whole platform in the foreground.
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  sudo openruko up --state /srv/openruko\n\nThe options other than --state are for the first start: they go into the\nconfiguration in the state directory, which counts from then on."
+)]
+pub(crate) struct UpArgs {
+    /// Everything that is kept, and the configuration.
+    #[arg(long, default_value = state::DEFAULT_DIR)]
+    state: PathBuf,
+    /// Where git's ssh listens.
+    #[arg(long, default_value = "127.0.0.1:2222")]
+    ssh_listen: SocketAddr,
+    /// Where the API listens.
+    #[arg(long, default_value = "127.0.0.1:5000")]
+    api_listen: SocketAddr,
+    /// The bridge for containers.
+    #[arg(long, default_value = "ruko0")]
+    bridge: String,
+    /// The network of the bridge; its first address becomes the host's.
+    #[arg(long, default_value = "10.158.0.1/20")]
+    subnet: Ipv4Net,
+}
+
+/// Undo what `openruko up` set up on this machine outside its state directory.
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  sudo openruko teardown --state /srv/openruko\n\nApps, releases and keys in the state directory stay as they are."
+)]
+pub(crate) struct TeardownArgs {
+    /// The state directory that was used.
+    #[arg(long, default_value = state::DEFAULT_DIR)]
+    state: PathBuf,
+}
+
+/// Sets everything up and runs it until a signal ends it.
+///
+/// # Errors
+/// Not root, something is missing on this machine, or the state directory is in use.
+pub(crate) fn run(args: &UpArgs) -> Result<Exit, Fault> {
+    ruko_sys::process::enter_as_root().fault("`openruko up` cannot run").map_err(|fault| {
+        fault.hint(
+            "start it with sudo: it makes a bridge, users and containers, and runs nothing else as root",
+        )
+    })?;
+    let install = Install::find()?;
+    let state = State::at(&args.state)?;
+    let users = host::users()?;
+    state.make(&users)?;
+    let _lock =
+        Lock::try_take(&state.lock()).fault("the state directory cannot be used")?.ok_or_else(|| {
+            Fault::refused(format!("another `openruko up` runs on `{}`", state.dir().display()))
+        })?;
+    let config = configuration(args, &install, &state, &users)?;
+    host::sudoers(&install, &state)?;
+    host::host_key(&state)?;
+    host::sshd_config(&install, &state, &config)?;
+    Tool::new(install.container())
+        .arg("--config")
+        .arg(state.config())
+        .arg("setup")
+        .run()
+        .fault("the network for containers cannot be set up")?;
+    supervise(&install, &state, &config, &users)
+}
+
+/// Removes the bridge, the packet filter's tables and the sudoers line.
+///
+/// # Errors
+/// Not root, or something cannot be removed.
+pub(crate) fn teardown(args: &TeardownArgs) -> Result<Exit, Fault> {
+    ruko_sys::process::enter_as_root().fault("`openruko teardown` cannot run")?;
+    let install = Install::find()?;
+    let state = State::at(&args.state)?;
+    let _lock =
+        Lock::try_take(&state.lock()).fault("the state directory cannot be used")?.ok_or_else(|| {
+            Fault::refused(format!("`openruko up` runs on `{}`; stop it first", state.dir().display()))
+        })?;
+    let container = |verb| Tool::new(install.container()).arg("--config").arg(state.config()).arg(verb).run();
+    container("reap").fault("leftover containers cannot be removed")?;
+    container("teardown").fault("the network for containers cannot be removed")?;
+    host::remove_sudoers(&state)?;
+    Ok(Exit::Ok)
+}
+
+/// The configuration of the state directory; written if it is new.
+fn configuration(
+    args: &UpArgs,
+    install: &Install,
+    state: &State,
+    users: &host::Users,
+) -> Result<Config, Fault> {
+    let path = state.config();
+    if !path.exists() {
+        first_config::write(args, install, state, users)?;
+    }
+    let config = Config::load(&path, std::iter::empty())?;
+    first_config::check(args, &config, &path)?;
+    Ok(config)
+}
+
+fn supervise(install: &Install, state: &State, config: &Config, users: &host::Users) -> Result<Exit, Fault> {
+    let api = Child::new("openruko-api", "listening on", {
+        let (program, config, user) = (install.api(), state.config(), users.openruko);
+        move || {
+            let mut command = Tool::new(&program).arg("--config").arg(&config).into_command();
+            user.become_in(&mut command);
+            command
+        }
+    });
+    let sshd = Child::new("sshd", "Server listening on", {
+        let config = state.sshd_config();
+        move || Tool::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(&config).into_command()
+    });
+    let reap = {
+        let (program, config) = (install.container(), state.config());
+        move || {
+            let _ = Tool::new(&program).arg("--config").arg(&config).arg("reap").run();
+        }
+    };
+    let mut children = Children::start(vec![api, sshd])?;
+    announce(state, config)?;
+    children.run_until_told_to_stop(&reap)
+}
+
+/// Says where everything is.
+fn announce(state: &State, config: &Config) -> Result<(), Fault> {
+    let ssh = config.up()?.ssh_listen;
+    let remote = format!("ssh://git@{ssh}/APP.git");
+    let admin = format!("openruko --config {} admin", state.config().display());
+    let mut lines = vec![message::step("openruko is up")];
+    for (name, value) in [
+        ("Remote", format!("git remote add openruko {remote}")),
+        ("Host key", host::host_key_fingerprint(state)?),
+        ("API", config.api()?.url.clone()),
+        ("State", state.dir().display().to_string()),
+        ("Configuration", state.config().display().to_string()),
+        ("First user", format!("{admin} user add NAME; {admin} key add NAME FILE.pub")),
+        ("First app", format!("{admin} app create APP --owner NAME")),
+        ("Stop", "Ctrl-C".to_owned()),
+    ] {
+        lines.push(message::detail(format!("{name:<14} {value}")));
+    }
+    children::say(&lines.join("\n"));
+    Ok(())
+}
