@@ -1,1 +1,132 @@
-//! Runs unprivileged LXC containers for builds, as root, for a hostile caller.
+//! Runs unprivileged LXC containers for builds, as root, for a caller that is not trusted.
+//!
+//! `run` is what openruko-serve starts through one line of sudoers: it reads what is wanted from its
+//! stdin, says on stdout where the container answers, lives as long as the container, and leaves nothing
+//! behind, whatever it or the container dies of. The other commands are for admins.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ruko_core::names::ContainerName;
+use ruko_core::{Exit, Fault, config, report};
+
+mod commands;
+mod disk;
+mod events;
+mod host;
+mod layout;
+mod machine;
+mod settings;
+mod slot;
+mod spec;
+mod state;
+mod watchdog;
+mod work;
+
+const PROGRAM: &str = "ruko-container";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = PROGRAM,
+    version,
+    about = "Run unprivileged LXC containers for builds",
+    after_help = "Example:\n  ruko-container setup\n  ruko-container start try --client-key /root/.ssh/id_ed25519.pub\n  ruko-container list\n  ruko-container exec push-01jd… -- ps aux"
+)]
+struct Cli {
+    /// The configuration file; only root may be able to write it
+    #[arg(long, global = true, value_name = "PATH", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    /// Read the configuration, act on nothing
+    #[arg(long)]
+    check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one container: its specification is the first line of stdin, events are lines of stdout, and
+    /// the end of stdin ends it
+    Run,
+    /// Run one container in the background, until `stop` or its time limit
+    #[command(after_help = "Example:\n  ruko-container start try --client-key /root/.ssh/id_ed25519.pub")]
+    Start(commands::start::Args),
+    /// Show the containers of this configuration
+    List {
+        /// As one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Destroy what has no owner any more
+    Reap {
+        /// As one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a command in a container as the build user
+    #[command(after_help = "Example:\n  ruko-container exec push-01jd… -- ls -l /app")]
+    Exec {
+        /// The container
+        name: ContainerName,
+        /// The command with its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Stop a container; its owner destroys it
+    Stop {
+        /// The container
+        name: ContainerName,
+    },
+    /// Stop a container and wait until nothing of it is left
+    Destroy {
+        /// The container
+        name: ContainerName,
+    },
+    /// Prepare this machine: id ranges, bridge, packet filter
+    Setup,
+    /// Remove bridge and packet filter again
+    Teardown,
+}
+
+/// The program.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    report(PROGRAM, dispatch(cli))
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, Fault> {
+    let Some(command) = cli.command else {
+        if cli.check {
+            return settings::Settings::load(&cli.config).map(|_| Exit::Ok);
+        }
+        return Err(Fault::usage("no command was given").hint(format!("see `{PROGRAM} --help`")));
+    };
+    ruko_sys::process::enter_as_root()?;
+    // For `run` the caller must learn of a wrong configuration from an event too.
+    if matches!(command, Command::Run) && !cli.check {
+        return commands::run::run(&cli.config);
+    }
+    let settings = settings::Settings::load(&cli.config)?;
+    if cli.check {
+        return Ok(Exit::Ok);
+    }
+    match command {
+        Command::Run => commands::run::run(&cli.config),
+        Command::Start(args) => commands::start::start(&settings, &cli.config, &args),
+        Command::List { json } => commands::list::list(&settings, json),
+        Command::Reap { json } => commands::reap::reap(&settings, json),
+        Command::Exec { name, command } => commands::exec::exec(&settings, &name, &command),
+        Command::Stop { name } => commands::stop::stop(&settings, &name),
+        Command::Destroy { name } => commands::destroy::destroy(&settings, &name),
+        Command::Setup => commands::setup::setup(&settings),
+        Command::Teardown => commands::teardown::teardown(&settings),
+    }
+}

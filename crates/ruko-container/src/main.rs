@@ -1,3 +1,5 @@
+//! `ruko-container`: see the library.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    ruko_container::main(std::env::args_os())
 }

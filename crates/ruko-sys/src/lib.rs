@@ -6,6 +6,7 @@
 pub mod file;
 pub mod lock;
 pub mod process;
+pub mod throwaway;
 pub mod tool;
 
 pub use file::{AtPath, PathError, open_trusted, replace};

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -42,7 +43,8 @@ impl Lock {
 }
 
 fn open(path: &Path) -> Result<OwnedFd, PathError> {
-    let file = File::options().create(true).truncate(false).write(true).open(path);
+    // Whoever can open a lock can hold it.
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path);
     Ok(file.at("open", path)?.into())
 }
 

@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::{Command, ExitStatus, Stdio};
 
+use crate::process::CommandSys;
+
 /// Where tools are looked for.
 pub const SAFE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -64,6 +66,13 @@ impl Tool {
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// The tool is killed when the thread that starts it ends: see [`CommandSys::die_with_parent`].
+    #[must_use]
+    pub fn die_with_parent(mut self) -> Self {
+        self.command.die_with_parent();
         self
     }
 

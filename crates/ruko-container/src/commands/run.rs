@@ -1,0 +1,344 @@
+//! `run`: one container, from the caller's first line to the end of its input.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use ruko_core::container::{Limit, LimitMet, RunEvent, RunRequest};
+use ruko_core::{Exit, Fault, Hint};
+use ruko_lxc::cgroup::Layout;
+use ruko_sys::Tool;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::events::{self, Input, Lines};
+use crate::machine::{Heard, Machine, public_key};
+use crate::settings::Settings;
+use crate::spec::Order;
+use crate::state;
+use crate::watchdog::Watchdog;
+use crate::work::Work;
+
+/// How long the caller may take to say what it wants: it starts us before it has asked anybody.
+const SPEC_TIME: Duration = Duration::from_secs(300);
+
+/// How long a container may take until its sshd listens; usually it is a tenth of a second.
+const START_TIME: Duration = Duration::from_secs(30);
+
+/// How often the watchdog looks.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs one container.
+pub(crate) fn run(config: &Path) -> Result<Exit, Fault> {
+    let mut caller = Caller::new()?;
+    let mut ready = false;
+    let outcome = session(config, &mut caller, &mut ready);
+    if let (Err(fault), false) = (&outcome, ready) {
+        let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let message = format!("{}{hint}", fault.message);
+        events::send(&events::failed(&message, fault.exit == Exit::TryAgain));
+    }
+    outcome
+}
+
+fn session(config: &Path, caller: &mut Caller, ready: &mut bool) -> Result<Exit, Fault> {
+    let settings = Settings::load(config)?;
+    let layout = Layout::detect()?;
+    let work = Work::enter(&settings.bridge)?;
+    let host_key = HostKey::begin(&work)?;
+    // What resists is for `ruko-container reap` to tell about, not for a push to fail of.
+    let _ = state::reap(&settings, &layout);
+    let Some(line) = caller.first_line()? else { return Ok(Exit::Ok) };
+    let begun = Instant::now();
+    let order = Order::judge(&line, &settings)?;
+    let host_key = host_key.finish()?;
+    let host_public = public_key(&host_key)?;
+    let bound = bound_set_up();
+    let machine = Machine::start(&settings, &layout, &order, &work, &host_key)?;
+    drop(bound);
+    let mut watch = Watch {
+        machine,
+        caller,
+        watchdog: Watchdog::new(order.limits),
+        deadline: deadline(begun, order.limits.seconds),
+    };
+    let end = watch.live(host_public, ready);
+    let watchdog = watch.watchdog;
+    let destroyed = watch.machine.destroy();
+    let end = end?;
+    destroyed?;
+    conclude(end, &watchdog)
+}
+
+/// Bounds the time of what comes before there is a container to watch, while this thread waits for tools:
+/// unless what is returned is dropped in time, the process ends. Its tools die with it, its mounts go with
+/// them, and the next reaper removes the rest.
+fn bound_set_up() -> mpsc::Sender<()> {
+    let (done, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        if wait.recv_timeout(START_TIME) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let seconds = START_TIME.as_secs();
+            let message = format!("the container could not be laid out within {seconds} seconds");
+            events::send(&events::failed(&message, true));
+            #[expect(clippy::exit, reason = "the main thread waits for a tool that hangs")]
+            std::process::exit(Exit::TryAgain as i32);
+        }
+    });
+    done
+}
+
+/// When the time is over. A limit beyond what the clock can count is none.
+fn deadline(begun: Instant, seconds: u64) -> Instant {
+    const CENTURY: u64 = 100 * 365 * 86400;
+    begun + Duration::from_secs(seconds.min(CENTURY))
+}
+
+/// Why a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The caller has gone, or we were told to stop.
+    Caller,
+    /// We stopped it.
+    Stopped(LimitMet),
+    /// By itself.
+    Itself,
+}
+
+fn conclude(end: End, watchdog: &Watchdog) -> Result<Exit, Fault> {
+    // Process 1 does not end by itself: where memory had run out, that was why.
+    let memory = || watchdog.met().into_iter().find(|met| met.limit == Limit::Memory);
+    let stopped = match end {
+        End::Caller => return Ok(Exit::Ok),
+        End::Stopped(by) => Some(by),
+        End::Itself => memory(),
+    };
+    match stopped {
+        Some(by) => {
+            events::send(&RunEvent::Stopped { by });
+            Err(Fault::refused(format!("the container was stopped: {by}")))
+        }
+        None => {
+            events::send(&RunEvent::Ended);
+            Err(Fault::refused("the container ended by itself"))
+        }
+    }
+}
+
+/// The caller: its requests, and the signals that speak for it.
+struct Caller {
+    input: Lines<std::fs::File>,
+    signals: UnixStream,
+}
+
+impl Caller {
+    fn new() -> Result<Self, Fault> {
+        let (signals, send) = UnixStream::pair()?;
+        for signal in [SIGTERM, SIGINT, SIGHUP] {
+            signal_hook::low_level::pipe::register(signal, send.try_clone()?)?;
+        }
+        Ok(Self { input: Lines::stdin()?, signals })
+    }
+
+    /// The line that says what is wanted; `None` if the caller went away without one.
+    fn first_line(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        let until = Instant::now() + SPEC_TIME;
+        loop {
+            match self.input.next() {
+                Input::Line(line) => return Ok(Some(line)),
+                Input::End => return Ok(None),
+                Input::Later => {}
+            }
+            let [input, signal] = wait([Some(self.input.as_fd()), Some(self.signals.as_fd())], until)?;
+            if signal {
+                return Ok(None);
+            }
+            if input {
+                self.input.fill()?;
+            } else if Instant::now() >= until {
+                let seconds = SPEC_TIME.as_secs();
+                return Err(Fault::refused(format!("nothing was asked for within {seconds} seconds")));
+            }
+        }
+    }
+}
+
+/// Waits until one of these is readable or closed, or the time has come.
+fn wait<const N: usize>(
+    files: [Option<std::os::fd::BorrowedFd<'_>>; N],
+    until: Instant,
+) -> io::Result<[bool; N]> {
+    let mut polled: Vec<PollFd<'_>> =
+        files.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let left = until.saturating_duration_since(Instant::now());
+    let left = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
+    match poll(&mut polled, Some(&left)) {
+        // The signal is in its pipe; the next poll sees it.
+        Err(rustix::io::Errno::INTR) => return Ok([false; N]),
+        other => other?,
+    };
+    let mut events = polled.iter().map(|fd| !fd.revents().is_empty());
+    Ok(files.map(|file| file.is_some() && events.next().unwrap_or(false)))
+}
+
+struct Watch<'a> {
+    machine: Machine<'a>,
+    caller: &'a mut Caller,
+    watchdog: Watchdog,
+    /// When the time limit is reached.
+    deadline: Instant,
+}
+
+impl Watch<'_> {
+    fn live(&mut self, host_key: String, ready: &mut bool) -> Result<End, Fault> {
+        if let Some(early) = self.until_ready()? {
+            return Ok(early);
+        }
+        *ready = true;
+        let address = self.machine.address();
+        events::send(&RunEvent::Ready { address, port: 22, user: "build".to_owned(), host_key });
+        self.until_end()
+    }
+
+    /// Waits until the container's sshd listens. An early end is returned.
+    fn until_ready(&mut self) -> Result<Option<End>, Fault> {
+        let start_limit = Instant::now() + START_TIME;
+        loop {
+            let files = [
+                self.machine.said(),
+                self.machine.ended(),
+                Some(self.caller.input.as_fd()),
+                Some(self.caller.signals.as_fd()),
+            ];
+            let [said, ended, input, signal] = wait(files, start_limit.min(self.deadline))?;
+            if signal || (input && self.request()? == Some(End::Caller)) {
+                return Ok(Some(End::Caller));
+            }
+            if said && self.machine.listen()? == Heard::Listening {
+                self.machine.verify()?;
+                return Ok(None);
+            }
+            if ended {
+                self.hear_out()?;
+                let words = self.machine.last_words();
+                return Err(Fault::refused(format!("the container did not start: {words}")));
+            }
+            if Instant::now() >= self.deadline {
+                return Ok(Some(End::Stopped(self.watchdog.met_of(Limit::Time))));
+            }
+            if Instant::now() >= start_limit {
+                let seconds = START_TIME.as_secs();
+                return Err(Fault::try_again(format!(
+                    "the container was not ready within {seconds} seconds: {}",
+                    self.machine.last_words()
+                )));
+            }
+        }
+    }
+
+    /// Reads the rest of what a container said that has ended.
+    fn hear_out(&mut self) -> io::Result<()> {
+        while wait([self.machine.said()], Instant::now())?[0] {
+            if self.machine.listen()? == Heard::End {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches the container until there is a reason to end it.
+    fn until_end(&mut self) -> Result<End, Fault> {
+        let mut tick = Instant::now() + TICK;
+        let mut listening = true;
+        loop {
+            let files = [
+                self.machine.said().filter(|_| listening),
+                self.machine.ended(),
+                Some(self.caller.input.as_fd()),
+                Some(self.caller.signals.as_fd()),
+            ];
+            let [said, ended, input, signal] = wait(files, tick.min(self.deadline))?;
+            if signal {
+                return Ok(End::Caller);
+            }
+            if input && let Some(end) = self.request()? {
+                return Ok(end);
+            }
+            if ended {
+                return Ok(End::Itself);
+            }
+            if said {
+                listening = self.machine.listen()? != Heard::End;
+            }
+            let now = Instant::now();
+            if now >= self.deadline {
+                return Ok(End::Stopped(self.watchdog.met_of(Limit::Time)));
+            }
+            if now >= tick {
+                tick = now + TICK;
+                if let Some(by) = self.machine.sample().and_then(|sample| self.watchdog.tick(sample)) {
+                    return Ok(End::Stopped(by));
+                }
+            }
+        }
+    }
+
+    /// Reads and answers what the caller asks.
+    fn request(&mut self) -> Result<Option<End>, Fault> {
+        if self.caller.input.fill().is_err() {
+            return Ok(Some(End::Caller));
+        }
+        loop {
+            match self.caller.input.next() {
+                Input::Line(line) => self.answer(&line)?,
+                Input::Later => return Ok(None),
+                Input::End => return Ok(Some(End::Caller)),
+            }
+        }
+    }
+
+    fn answer(&mut self, line: &[u8]) -> Result<(), Fault> {
+        match serde_json::from_slice(line).fault("the request is not valid")? {
+            RunRequest::Limits => {
+                if let Some(sample) = self.machine.sample() {
+                    self.watchdog.note(sample);
+                }
+                events::send(&RunEvent::Limits { met: self.watchdog.met() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The container's host key in the making, while we wait for the caller.
+struct HostKey {
+    path: PathBuf,
+    making: Child,
+}
+
+impl HostKey {
+    fn begin(work: &Work) -> Result<Self, Fault> {
+        let path = work.key("host_key");
+        let mut command = Tool::new("ssh-keygen")
+            .die_with_parent()
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
+            .arg(&path)
+            .into_command();
+        let making = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        Ok(Self { path, making: making.fault("cannot run `ssh-keygen`")? })
+    }
+
+    fn finish(mut self) -> Result<PathBuf, Fault> {
+        if self.making.wait()?.success() {
+            return Ok(self.path);
+        }
+        let mut why = String::new();
+        if let Some(stderr) = self.making.stderr.take() {
+            stderr.take(4096).read_to_string(&mut why)?;
+        }
+        Err(Fault::refused(format!("`ssh-keygen` failed: {}", why.trim())))
+    }
+}

@@ -1,0 +1,152 @@
+//! `setup`: id ranges, bridge, packet filter. Doing it again changes nothing but what differs.
+
+use std::fs;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use ruko_core::{Exit, Fault};
+use ruko_lxc::net::{self, Filter};
+use ruko_lxc::{IdRange, System, Tools, idrange};
+use ruko_sys::{AtPath, Lock, replace};
+
+use crate::settings::Settings;
+use crate::{PROGRAM, host, slot};
+
+/// Prepares this machine.
+pub(crate) fn setup(settings: &Settings) -> Result<Exit, Fault> {
+    let run = Path::new("/run/openruko");
+    fs::create_dir_all(run).at("create", run)?;
+    let _one_at_a_time = Lock::take(&run.join("setup.lock"))?;
+    for path in ["/etc/subuid", "/etc/subgid"] {
+        grant_ids(Path::new(path), settings.slots)?;
+    }
+    slot::id_range(settings.slots)?;
+    make_bridge(settings, &System)?;
+    let forward = Path::new("/proc/sys/net/ipv4/ip_forward");
+    fs::write(forward, "1\n").at("write", forward)?;
+    load_filter(settings, &System)?;
+    Ok(Exit::Ok)
+}
+
+/// Adds a range for root where the file gives root none that is long enough.
+fn grant_ids(path: &Path, slots: u32) -> Result<(), Fault> {
+    let text = match fs::read_to_string(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read.at("read", path)?,
+    };
+    if let Some(text) = with_range(&text, slots) {
+        replace(path, 0o644, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The text with a range for root; `None` where it has one that is long enough.
+fn with_range(text: &str, slots: u32) -> Option<String> {
+    let ranges = idrange::of_root(text);
+    if idrange::shared(&ranges, &ranges, slots).is_some() {
+        return None;
+    }
+    let IdRange { first, count } = idrange::DEFAULT;
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    Some(format!("{text}{end}root:{first}:{count}\n"))
+}
+
+fn make_bridge(settings: &Settings, tools: &dyn Tools) -> Result<(), Fault> {
+    let bridge = settings.bridge.as_str();
+    let mac = net::mac(settings.gateway);
+    let mtu = host::uplink_mtu().to_string();
+    if host::mtu(bridge).is_none() {
+        // A fixed address: otherwise the bridge takes over that of its newest port, and whatever knew it
+        // by the old one waits for seconds.
+        tools.run(
+            "ip",
+            &[
+                "link",
+                "add",
+                bridge,
+                "address",
+                &mac,
+                "type",
+                "bridge",
+                "stp_state",
+                "0",
+                "forward_delay",
+                "0",
+            ],
+        )?;
+    }
+    let address = format!("{}/{}", settings.gateway, settings.subnet.prefix);
+    tools.run("ip", &["address", "replace", &address, "dev", bridge])?;
+    let ipv6 = format!("/proc/sys/net/ipv6/conf/{bridge}/disable_ipv6");
+    if Path::new(&ipv6).exists() {
+        fs::write(&ipv6, "1\n").at("write", Path::new(&ipv6))?;
+    }
+    tools.run("ip", &["link", "set", bridge, "mtu", &mtu, "up"])?;
+    Ok(())
+}
+
+fn load_filter(settings: &Settings, tools: &dyn Tools) -> Result<(), Fault> {
+    let (path, nameservers) = host::resolv_conf();
+    if nameservers.iter().all(Ipv4Addr::is_loopback) {
+        let mut err = std::io::stderr().lock();
+        let _ = writeln!(
+            err,
+            "{PROGRAM}: containers will resolve no names: `{}` has no IPv4 name server that they can reach",
+            path.display()
+        );
+    }
+    let filter = Filter {
+        bridge: &settings.bridge,
+        subnet: settings.subnet,
+        allow: &settings.allow,
+        nameservers: &nameservers,
+        slots: settings.slots,
+    };
+    let path = PathBuf::from(format!("/run/openruko/{}.nft", settings.bridge.as_str()));
+    replace(&path, 0o644, filter.ruleset().as_bytes())?;
+    tools.run("nft", &["-f", &path.to_string_lossy()])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use ruko_sys::ToolError;
+
+    use super::*;
+    use crate::settings::tests::settings;
+
+    #[derive(Default)]
+    struct Recorder(RefCell<Vec<String>>);
+
+    impl Tools for Recorder {
+        fn output(&self, program: &str, args: &[&str]) -> Result<Vec<u8>, ToolError> {
+            self.0.borrow_mut().push(format!("{program} {}", args.join(" ")));
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn root_gets_a_range_once_and_other_lines_stay() {
+        let text = with_range("matt:100000:65536", 4).unwrap();
+        assert_eq!(text, "matt:100000:65536\nroot:1000000000:268435456\n");
+        assert_eq!(with_range(&text, 4), None);
+        assert_eq!(with_range("root:1000000:65536\n", 1), None);
+        assert!(with_range("root:1000000:65536\n", 2).is_some());
+    }
+
+    #[test]
+    fn the_bridge_gets_the_first_address_and_a_mac_that_follows_from_it() {
+        let tools = Recorder::default();
+        make_bridge(&settings(), &tools).unwrap();
+        let calls = tools.0.borrow();
+        assert!(
+            calls[0].starts_with("ip link add rk-ab12 address 02:00:0a:c8:07:01 type bridge"),
+            "{calls:?}"
+        );
+        assert_eq!(calls[1], "ip address replace 10.200.7.1/24 dev rk-ab12");
+        assert!(calls[2].starts_with("ip link set rk-ab12 mtu ") && calls[2].ends_with(" up"));
+    }
+}

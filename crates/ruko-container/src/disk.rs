@@ -1,0 +1,55 @@
+//! The disk of a container: a file system in a sparse file, so that whatever a container can write is
+//! bounded, in bytes and in files.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use ruko_core::Fault;
+use ruko_core::message::bytes;
+use ruko_lxc::{System, Tools};
+use ruko_sys::AtPath;
+use rustix::fs::statvfs;
+
+/// Nothing on this file system outlives the container, so nothing is paid for durability: no journal, no
+/// barriers, no access times, no zeroing of tables that were never used.
+const FORMAT: [&str; 6] =
+    ["-q", "-m0", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0"];
+const MOUNT: &str = "loop,nosuid,nodev,noatime,nobarrier,noinit_itable";
+
+/// Refuses where the host's disk is nearly full.
+pub(crate) fn check_space(dir: &Path, reserve: u64) -> Result<(), Fault> {
+    let stat = statvfs(dir).map_err(std::io::Error::from).at("look at", dir)?;
+    let free = stat.f_bavail * stat.f_frsize;
+    if free >= reserve {
+        return Ok(());
+    }
+    Err(Fault::try_again(format!(
+        "the file system of `{}` has {} free, and {} are to stay free",
+        dir.display(),
+        bytes(free),
+        bytes(reserve)
+    ))
+    .hint("make room there, or lower `reserve_bytes` of [container]"))
+}
+
+/// Makes a file system of this size and mounts it. Its file has no name afterwards: the space is free
+/// again as soon as nothing uses the file system, even if nobody is left to tidy up.
+pub(crate) fn make(point: &Path, image: &Path, size: u64) -> Result<(), Fault> {
+    let file = File::options().write(true).create_new(true).open(image).at("create", image)?;
+    file.set_len(size).at("size", image)?;
+    drop(file);
+    let (image_text, point_text) = (image.to_string_lossy(), point.to_string_lossy());
+    let mut format = FORMAT.to_vec();
+    format.push(&image_text);
+    System.run("mkfs.ext4", &format)?;
+    System.run("mount", &["-t", "ext4", "-o", MOUNT, &image_text, &point_text])?;
+    fs::remove_file(image).at("remove", image)?;
+    Ok(())
+}
+
+/// Whether less than a hundredth is left of the bytes or the files.
+pub(crate) fn is_full(point: &Path) -> bool {
+    let nearly = |free: u64, all: u64| free < all / 100;
+    statvfs(point)
+        .is_ok_and(|stat| nearly(stat.f_bavail, stat.f_blocks) || nearly(stat.f_favail, stat.f_files))
+}

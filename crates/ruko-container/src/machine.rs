@@ -1,0 +1,321 @@
+//! One container from its first file to its last.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Stdio};
+use std::time::Duration;
+
+use ruko_core::exit::one_line;
+use ruko_core::{Fault, Hint};
+use ruko_lxc::cgroup::{Counters, Layout, Limits};
+use ruko_lxc::config::read_only_targets;
+use ruko_lxc::mount::{not_read_only, writable_of};
+use ruko_sys::process::CommandSys;
+use ruko_sys::{AtPath, Tool, open_trusted};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::settings::Settings;
+use crate::slot::Slot;
+use crate::spec::Order;
+use crate::state::{Entry, Record, now};
+use crate::watchdog::Sample;
+use crate::work::{self, Work};
+use crate::{disk, host, layout};
+
+/// How long lxc-start may take to tidy up after its container's end before it is killed itself.
+const END_TIME: Duration = Duration::from_secs(3);
+
+/// How much of what a container says before it is ready is kept, in bytes, to explain a failure.
+const MAX_SAID: usize = 4096;
+
+/// The line of sshd (OpenSSH, `server_listen`) after which it accepts connections.
+const LISTENING: &str = "Server listening on";
+
+/// A container that this process owns.
+#[derive(Debug)]
+pub(crate) struct Machine<'a> {
+    settings: &'a Settings,
+    layout: &'a Layout,
+    order: &'a Order,
+    work: &'a Work,
+    slot: Slot,
+    entry: Entry,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    /// Handle of lxc-start, readable when it has ended.
+    handle: OwnedFd,
+    stderr: ChildStderr,
+    said: Vec<u8>,
+    init: Option<Init>,
+}
+
+/// Process 1 of the container.
+#[derive(Debug)]
+struct Init {
+    handle: OwnedFd,
+    counters: Counters,
+}
+
+impl<'a> Machine<'a> {
+    /// Makes a container and starts it. What was begun is undone where a step fails.
+    pub(crate) fn start(
+        settings: &'a Settings,
+        layout: &'a Layout,
+        order: &'a Order,
+        work: &'a Work,
+        host_key: &Path,
+    ) -> Result<Self, Fault> {
+        disk::check_space(existing(&settings.state_dir), settings.reserve_bytes)?;
+        let slot = Slot::take(settings, layout)?;
+        let entry = Entry::create(settings, &order.name)?;
+        let mut machine = Self { settings, layout, order, work, slot, entry, running: None };
+        match machine.lay_out(host_key).and_then(|()| machine.boot()) {
+            Ok(()) => Ok(machine),
+            Err(fault) => {
+                // The first failure is the one to report; what is left now, the next reaper destroys.
+                let _ = machine.destroy();
+                Err(fault)
+            }
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let limits = &self.order.limits;
+        // The kernel counts memory in pages and rounds down.
+        let memory_bytes = limits.memory_bytes & !0xffff;
+        Limits { memory_bytes, pids: limits.pids, cpus: self.settings.cpus }
+    }
+
+    fn lay_out(&self, host_key: &Path) -> Result<(), Fault> {
+        let entry = &self.entry;
+        entry.record(&Record {
+            slot: self.slot.index,
+            address: self.slot.address,
+            owner: rustix::process::getpid().as_raw_nonzero().get(),
+            started: now(),
+            limits: self.order.limits,
+        })?;
+        disk::make(&self.work.disk(), &entry.path.join("image"), self.order.limits.disk_bytes)?;
+        let rootfs = self.work.disk().join("rootfs");
+        fs::create_dir(&rootfs).at("create", &rootfs)?;
+        self.write_config(&rootfs)?;
+        self.template(&rootfs, host_key)
+    }
+
+    fn write_config(&self, rootfs: &Path) -> Result<(), Fault> {
+        let seccomp = self.settings.template_dir.join(layout::SECCOMP);
+        open_trusted(&seccomp)?;
+        let bridge = self.settings.bridge.as_str();
+        let mtu = host::mtu(bridge).ok_or_else(|| {
+            Fault::refused(format!("there is no bridge `{bridge}`")).hint("`ruko-container setup` makes it")
+        })?;
+        let places = layout::Places { rootfs, seccomp: &seccomp, mtu };
+        let name = &self.order.name;
+        let config = layout::config(name, self.settings, &self.slot, &places, self.layout, &self.limits())?;
+        let path = self.config_path();
+        fs::write(&path, config.text()).at("write", &path)?;
+        Ok(())
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.entry.path.join("config")
+    }
+
+    /// Calls the template as `lxc-create(1)` would, which would cost the start of one more program.
+    fn template(&self, rootfs: &Path, host_key: &Path) -> Result<(), Fault> {
+        let authorized_key = self.work.key("authorized_key");
+        let line = format!("{}\n", self.order.key.as_str());
+        fs::write(&authorized_key, line).at("write", &authorized_key)?;
+        let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        let mut args = vec![
+            format!("--name={}", self.order.name),
+            option("path", &self.entry.path),
+            option("rootfs", rootfs),
+            "--".to_owned(),
+            option("authorized-key", &authorized_key),
+            option("host-key", host_key),
+            option("hooks", &self.work.show(&self.settings.hooks_dir)?),
+            option("buildpacks", &self.work.show(&self.settings.buildpacks_dir)?),
+            option("tools", &self.work.show(&self.settings.tools_dir)?),
+            option("resolv-conf", &host::resolv_conf().0),
+        ];
+        for (target, source) in &self.settings.files {
+            args.push(format!("--file={}={}", target.display(), self.work.show(source)?.display()));
+        }
+        Ok(Tool::new(&self.order.template).args(args).die_with_parent().run()?)
+    }
+
+    fn boot(&mut self) -> Result<(), Fault> {
+        let config = self.config_path();
+        let mut command = Tool::new("lxc-start")
+            .args(["--foreground", "--close-all-fds", "--logpriority=ERROR", "--logfile=/dev/null"])
+            .arg("--lxcpath")
+            .arg(work::lxc_path(&self.settings.bridge))
+            .arg("--name")
+            .arg(self.order.name.as_str())
+            .arg("--rcfile")
+            .arg(&config)
+            .into_command();
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).own_session().die_with_parent();
+        let mut child = command.spawn().fault("cannot run `lxc-start`")?;
+        let handle = Pid::from_child(&child);
+        let handle = pidfd_open(handle, PidfdFlags::empty()).map_err(io::Error::from);
+        let (Ok(handle), Some(stderr)) = (handle, child.stderr.take()) else {
+            let _ = child.kill();
+            return Err(Fault::refused("cannot watch `lxc-start`"));
+        };
+        self.running = Some(Running { child, handle, stderr, said: Vec::new(), init: None });
+        Ok(())
+    }
+
+    /// Readable when the container has ended.
+    pub(crate) fn ended(&self) -> Option<BorrowedFd<'_>> {
+        self.running.as_ref().map(|running| running.handle.as_fd())
+    }
+
+    /// Readable when the container says something.
+    pub(crate) fn said(&self) -> Option<BorrowedFd<'_>> {
+        self.running.as_ref().map(|running| running.stderr.as_fd())
+    }
+
+    /// Reads what the container says, so that it never waits for a reader.
+    pub(crate) fn listen(&mut self) -> io::Result<Heard> {
+        let Some(running) = &mut self.running else { return Ok(Heard::End) };
+        let mut chunk = [0; 4096];
+        let count = match running.stderr.read(&mut chunk) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Heard::Nothing),
+            read => read?,
+        };
+        if count == 0 {
+            return Ok(Heard::End);
+        }
+        if running.init.is_some() {
+            return Ok(Heard::Nothing);
+        }
+        running.said.extend_from_slice(&chunk[..count]);
+        let excess = running.said.len().saturating_sub(MAX_SAID);
+        running.said.drain(..excess);
+        let listens = String::from_utf8_lossy(&running.said).contains(LISTENING);
+        Ok(if listens { Heard::Listening } else { Heard::Nothing })
+    }
+
+    /// What the container said before it was ready, for a message.
+    pub(crate) fn last_words(&self) -> String {
+        let said = self.running.as_ref().map(|running| running.said.as_slice()).unwrap_or_default();
+        one_line(&String::from_utf8_lossy(said))
+    }
+
+    /// Makes sure that what was asked of the kernel is in force, and takes hold of the container's
+    /// process 1.
+    pub(crate) fn verify(&mut self) -> Result<(), Fault> {
+        let group = self.slot.payload_group();
+        let pid = self.layout.init_of(&group)?;
+        let pid = pid.ok_or_else(|| Fault::refused("the container ended before it could be looked at"))?;
+        let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from)?;
+        let proc = PathBuf::from(format!("/proc/{pid}"));
+        let cgroup = fs::read_to_string(proc.join("cgroup"))?;
+        self.limits_in_force(&cgroup)?;
+        self.mounts_read_only(&proc)?;
+        let counters = Counters::of(self.layout, &cgroup);
+        if let Some(running) = &mut self.running {
+            running.init = Some(Init { handle, counters });
+        }
+        Ok(())
+    }
+
+    fn limits_in_force(&self, cgroup: &str) -> Result<(), Fault> {
+        let wrong = self.layout.not_in_force(cgroup, &self.limits());
+        match wrong.first() {
+            Some(wrong) if !self.settings.allow_missing_limits => {
+                Err(layout::limit_fault(&wrong.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn mounts_read_only(&self, proc: &Path) -> Result<(), Fault> {
+        let path = self.config_path();
+        let targets = read_only_targets(&fs::read_to_string(&path).at("read", &path)?);
+        let mountinfo = fs::read_to_string(proc.join("mountinfo"))?;
+        let mut writable = writable_of(&mountinfo, &["cgroup", "cgroup2", "sysfs"]);
+        writable.extend(not_read_only(&mountinfo, &targets).into_iter().map(str::to_owned));
+        match writable.first() {
+            Some(target) => Err(Fault::refused(format!("`{target}` is not read-only in the container"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the container answers.
+    pub(crate) fn address(&self) -> std::net::Ipv4Addr {
+        self.slot.address
+    }
+
+    /// What is seen of the container now; `None` once it is gone.
+    pub(crate) fn sample(&self) -> Option<Sample> {
+        let counts = self.running.as_ref()?.init.as_ref()?.counters.read()?;
+        Some(Sample { counts, disk_full: disk::is_full(&self.work.disk()) })
+    }
+
+    /// Ends the container at once and leaves nothing of it behind.
+    pub(crate) fn destroy(mut self) -> Result<(), Fault> {
+        if let Some(running) = self.running.take() {
+            running.kill()?;
+        }
+        self.slot.clear(self.settings, self.layout)?;
+        self.work.drop_disk();
+        self.entry.remove()
+    }
+}
+
+/// What came from a container's stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Its sshd accepts connections.
+    Listening,
+    /// Nothing of interest.
+    Nothing,
+    /// It closed its stderr.
+    End,
+}
+
+impl Running {
+    /// Kills process 1, and with it everything in its pid namespace; then lxc-start tidies up.
+    fn kill(mut self) -> io::Result<()> {
+        match &self.init {
+            Some(init) => drop(pidfd_send_signal(&init.handle, Signal::KILL)),
+            // lxc-start's death is that of its container (lxc.monitor.signal.pdeath).
+            None => self.child.kill()?,
+        }
+        let until = Timespec::try_from(END_TIME).map_err(|_| io::ErrorKind::InvalidInput)?;
+        if retry_on_intr(|| poll(&mut [PollFd::new(&self.handle, PollFlags::IN)], Some(&until)))? == 0 {
+            self.child.kill()?;
+        }
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+/// The nearest directory that is there already.
+fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"))
+}
+
+/// Reads the public half of a host key: algorithm and key, without the comment.
+pub(crate) fn public_key(private: &Path) -> Result<String, Fault> {
+    let path = private.with_extension("pub");
+    let mut text = String::new();
+    File::open(&path).at("open", &path)?.take(4096).read_to_string(&mut text)?;
+    let mut words = text.split_whitespace();
+    match (words.next(), words.next()) {
+        (Some(algorithm), Some(key)) => Ok(format!("{algorithm} {key}")),
+        _ => Err(Fault::refused(format!("`{}` is not a public key", path.display()))),
+    }
+}

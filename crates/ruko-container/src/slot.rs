@@ -1,0 +1,120 @@
+//! Slots: one pool for the whole machine, however many installations it has, so that no two containers
+//! ever share ids, control groups or, within an installation, an address.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use ruko_core::{Fault, Hint};
+use ruko_lxc::cgroup::Layout;
+use ruko_lxc::{IdRange, System, Tools, idrange, net};
+use ruko_sys::{AtPath, Lock};
+
+use crate::settings::Settings;
+
+/// Where the locks of all slots of the machine are.
+const POOL: &str = "/run/openruko/slots";
+
+/// How long the remains of an earlier container may take to go away.
+const CLEAR_TIME: Duration = Duration::from_secs(5);
+
+/// A slot that this process holds.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) index: u32,
+    pub(crate) ids: IdRange,
+    pub(crate) address: Ipv4Addr,
+    _lock: Lock,
+}
+
+impl Slot {
+    /// Takes the first free slot and makes sure that nothing of its last container is left.
+    pub(crate) fn take(settings: &Settings, layout: &Layout) -> Result<Self, Fault> {
+        let range = id_range(settings.slots)?;
+        make_pool()?;
+        let mut stuck = None;
+        for index in 0..settings.slots {
+            let Some(lock) = lock(index)? else { continue };
+            let ids = range.of_slot(index);
+            let address = net::address(settings.subnet, index);
+            let (Some(ids), Some(address)) = (ids, address) else { break };
+            let slot = Self { index, ids, address, _lock: lock };
+            match slot.clear(settings, layout) {
+                Ok(()) => return Ok(slot),
+                Err(fault) => stuck = Some(fault),
+            }
+        }
+        Err(stuck.unwrap_or_else(|| {
+            Fault::try_again(format!("all {} container slots are in use", settings.slots))
+                .hint("wait for a build to end, or raise `slots` of [container]")
+        }))
+    }
+
+    /// The group of the container itself.
+    pub(crate) fn payload_group(&self) -> String {
+        payload_group(self.index)
+    }
+
+    /// The group of the process that watches the container.
+    pub(crate) fn monitor_group(&self) -> String {
+        monitor_group(self.index)
+    }
+
+    /// Kills and removes whatever is left of a container in this slot.
+    pub(crate) fn clear(&self, settings: &Settings, layout: &Layout) -> Result<(), Fault> {
+        clear(self.index, settings, layout)
+    }
+}
+
+fn payload_group(index: u32) -> String {
+    format!("openruko.payload.{index:03}")
+}
+
+fn monitor_group(index: u32) -> String {
+    format!("openruko.monitor.{index:03}")
+}
+
+/// Clears a slot that nobody holds. A slot that is held was cleared by its holder.
+pub(crate) fn clear_if_free(index: u32, settings: &Settings, layout: &Layout) -> Result<(), Fault> {
+    make_pool()?;
+    match lock(index)? {
+        Some(_lock) => clear(index, settings, layout),
+        None => Ok(()),
+    }
+}
+
+fn clear(index: u32, settings: &Settings, layout: &Layout) -> Result<(), Fault> {
+    // The watcher first: with it goes its container, as its signal of parent's death says.
+    for group in [monitor_group(index), payload_group(index)] {
+        layout.clear(&group, CLEAR_TIME).try_again(format!("cannot clear control group `{group}`"))?;
+    }
+    let port = settings.bridge.port(index);
+    if Path::new("/sys/class/net").join(&port).exists() {
+        // It may vanish by itself at the same moment, with the container's network namespace.
+        let removed = System.run("ip", &["link", "delete", &port]);
+        if Path::new("/sys/class/net").join(&port).exists() {
+            removed?;
+        }
+    }
+    Ok(())
+}
+
+fn make_pool() -> Result<(), Fault> {
+    fs::create_dir_all(POOL).at("create", Path::new(POOL))?;
+    Ok(())
+}
+
+fn lock(index: u32) -> Result<Option<Lock>, Fault> {
+    Ok(Lock::try_take(&Path::new(POOL).join(format!("{index:03}")))?)
+}
+
+/// The range of ids for so many containers.
+pub(crate) fn id_range(slots: u32) -> Result<IdRange, Fault> {
+    let read = |path: &str| fs::read_to_string(path).map(|text| idrange::of_root(&text)).unwrap_or_default();
+    idrange::shared(&read("/etc/subuid"), &read("/etc/subgid"), slots).ok_or_else(|| {
+        let wanted = u64::from(slots) * u64::from(idrange::PER_CONTAINER);
+        Fault::refused(format!("root has no range of {wanted} ids in both /etc/subuid and /etc/subgid"))
+            .hint("`ruko-container setup` adds one")
+    })
+}
