@@ -1,1 +1,12 @@
-//! The world that the system tests run in.
+//! The world of the system tests: a whole openruko of its own on this machine, with its own installation,
+//! state, ports, bridge and network, that is gone when the tests are.
+#![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod client;
+mod wait;
+mod world;
+
+pub use client::{Developer, Pushed, Repo};
+pub use wait::{eventually, until};
+pub use world::World;

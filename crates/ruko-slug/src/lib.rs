@@ -1,1 +1,26 @@
-//! Builds an app inside its container: buildpack, slug, repository snapshot.
+//! Builds an app inside its container: what a push brought becomes a slug and a stored repository.
+//!
+//! `session` is what ssh starts in the container: it lays out the repository and becomes git. `build` is
+//! git's pre-receive hook: it does every step of a build in turn. Each step is a command of its own too.
+
+pub mod build;
+pub mod buildpack;
+pub mod cache;
+pub mod checkout;
+mod cli;
+pub mod env;
+pub mod git;
+pub mod inspect;
+pub mod layout;
+pub mod leftovers;
+pub mod output;
+pub mod pack;
+pub mod procfile;
+pub mod refs;
+pub mod refusal;
+pub mod session;
+pub mod slugignore;
+pub mod snapshot;
+pub mod yaml;
+
+pub use cli::{Cli, main};

@@ -1,3 +1,5 @@
+//! Builds an app inside its container: see the library.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    ruko_slug::main(std::env::args_os())
 }

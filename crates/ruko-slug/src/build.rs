@@ -1,0 +1,509 @@
+//! The pre-receive hook: judges a push, builds it, hands over what it made, and commits.
+//!
+//! Every failure before the commit leaves the app as it was: the hook ends with 1 and git moves no ref.
+//! After the commit nothing can fail any more.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ruko_api_types::Manifest;
+use ruko_archive::{Limits, LinkRule};
+use ruko_channel::{BuildRequest, Client, ClientError, CommitRequest};
+use ruko_core::exit::chain;
+use ruko_core::message::bytes;
+use ruko_core::{CommitId, Exit, ProcessType};
+
+use crate::buildpack::fetch::Source;
+use crate::buildpack::reference::Reference;
+use crate::buildpack::{Buildpack, Detected, Directories};
+use crate::checkout::checkout;
+use crate::env::{EnvDir, Environment, Facts};
+use crate::git::Repository;
+use crate::layout::Layout;
+use crate::output::{Lines, Output};
+use crate::pack::{self, Limited};
+use crate::procfile::{self, Procfile};
+use crate::refs::{self, Known, Update};
+use crate::refusal::{Refusal, Refuse};
+use crate::slugignore::SlugIgnore;
+use crate::snapshot::{self, Refs};
+
+/// What an app's list of buildpacks may hold.
+const MAX_BUILDPACKS: usize = 20;
+
+/// What is read of `.buildpacks`, in bytes.
+const MAX_LIST: u64 = 64 << 10;
+
+/// Entries that a build cache may have; its bytes are bounded by the container's disk.
+const MAX_CACHE_ENTRIES: u64 = 4 << 20;
+
+/// Runs the hook: reads ref updates from `input`, and prints to `output`.
+pub fn run(layout: &Layout, input: &mut dyn Read, mut output: Output) -> Exit {
+    output.record(&layout.socket);
+    let outcome = push(layout, input, &mut output);
+    if let Err(refusal) = &outcome {
+        say_failed(layout, refusal, &mut output);
+    }
+    output.finish();
+    if outcome.is_ok() { Exit::Ok } else { Exit::Refused }
+}
+
+/// The bounds that were met come first: they are why.
+fn say_failed(layout: &Layout, refusal: &Refusal, output: &mut Output) {
+    // On a connection of its own, since the other one may be in the middle of an object.
+    let met = Client::connect(&layout.socket).map(|mut client| client.failed(refusal.reason()));
+    for bound in met.into_iter().flatten().flatten() {
+        output.trouble(bound);
+    }
+    output.trouble(refusal);
+}
+
+fn push(layout: &Layout, input: &mut dyn Read, output: &mut Output) -> Result<(), Refusal> {
+    let updates = read_updates(input)?;
+    let repository = Repository::of_hook().refuse("Push rejected: this is not a hook of git")?;
+    let mut client = Client::connect(&layout.socket).refuse("Push rejected: the host's side is gone")?;
+    let request = ask("ask what to build", client.hello())?;
+    output.limit(request.limits.output_bytes);
+    let known = learn(&repository, &updates)?;
+    let verdict = refs::judge(&updates, &known, &request.deploy_refs)?;
+    check_connected(&repository, &updates)?;
+
+    let manifest = match verdict.deploy {
+        Some(update) => Some(deploy(layout, &repository, &mut client, &request, update, output)?),
+        None => None,
+    };
+    let refs = snapshot::after(known.refs, &updates);
+    store_repository(&repository, &refs, manifest.as_ref(), &mut client)?;
+    if output.is_gone() {
+        return Err(Refusal::new("Push rejected: the client went away."));
+    }
+    commit(&updates, manifest, &request, &mut client, output)
+}
+
+fn read_updates(input: &mut dyn Read) -> Result<Vec<Update>, Refusal> {
+    let mut updates = vec![];
+    let reading = input.take(refs::MAX_BYTES as u64 + 1).read_to_end(&mut updates);
+    reading.refuse("Push rejected: cannot read the ref updates")?;
+    if updates.len() > refs::MAX_BYTES {
+        let limit = bytes(refs::MAX_BYTES as u64);
+        return Err(Refusal::new(format!(
+            "Push rejected: its ref updates take more than {limit}, which is the limit.\nPush them in parts."
+        )));
+    }
+    refs::parse(&updates)
+}
+
+/// What the host side refuses is said in its own words.
+fn ask<T>(what: &str, answer: Result<T, ClientError>) -> Result<T, Refusal> {
+    answer.map_err(|e| match e {
+        ClientError::Refused(message) => Refusal::new(message),
+        e => Refusal::because(format!("Push rejected: cannot {what}"), &e),
+    })
+}
+
+fn learn(repository: &Repository, updates: &[Update]) -> Result<Known, Refusal> {
+    let refs = repository.refs().refuse("Push rejected: cannot read the repository's refs")?;
+    let ids: Vec<CommitId> = new_ids(updates);
+    let kinds = repository.kinds(&ids).refuse("Push rejected: cannot look at the pushed objects")?;
+    let not_commits = ids
+        .into_iter()
+        .zip(kinds)
+        .filter(|(_, kind)| kind.as_deref() != Some("commit"))
+        .map(|(id, _)| id)
+        .collect();
+    Ok(Known { refs, not_commits })
+}
+
+fn new_ids(updates: &[Update]) -> Vec<CommitId> {
+    updates.iter().filter(|update| !update.is_deletion()).map(|update| update.new.clone()).collect()
+}
+
+/// git runs this hook also for updates that it will refuse afterwards: those that bring only a part of the
+/// history. The build would be for nothing, and the commit a lie.
+fn check_connected(repository: &Repository, updates: &[Update]) -> Result<(), Refusal> {
+    let ids = new_ids(updates);
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let cut = shallow_commits(repository.dir());
+    let connected = repository.connected(&ids).refuse("Push rejected: cannot check the pushed objects")?;
+    let ends_at_cut = || -> Result<bool, Refusal> {
+        let new = repository.new_commits(&ids).refuse("Push rejected: cannot list the pushed commits")?;
+        Ok(new.iter().any(|commit| cut.contains(commit)))
+    };
+    if connected && (cut.is_empty() || !ends_at_cut()?) {
+        return Ok(());
+    }
+    Err(Refusal::new(if cut.is_empty() {
+        "Push rejected: objects are missing from what was pushed.\nRun git fsck in your repository."
+    } else {
+        "Push rejected: your clone is shallow, it lacks a part of the history.\nRun git fetch --unshallow and \
+         push again."
+    }))
+}
+
+/// Where the history of a shallow clone is cut off. git keeps what the client says of it in a temporary
+/// file in the repository while it receives.
+fn shallow_commits(repository: &Path) -> Vec<CommitId> {
+    let is_list = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("shallow");
+    let lists = fs::read_dir(repository).into_iter().flatten().flatten().filter(|e| is_list(&e.file_name()));
+    let text = lists.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect::<String>();
+    text.lines().filter_map(|line| line.trim().parse().ok()).collect()
+}
+
+/// A buildpack that takes part in a build, with the name that it gave the app if it was asked already.
+struct Chosen {
+    reference: Reference,
+    name: Option<String>,
+}
+
+/// What a build has to work with.
+struct Build<'a> {
+    layout: &'a Layout,
+    request: &'a BuildRequest,
+    commit: &'a CommitId,
+    id: String,
+    dir: PathBuf,
+}
+
+fn deploy(
+    layout: &Layout,
+    repository: &Repository,
+    client: &mut Client,
+    request: &BuildRequest,
+    update: &Update,
+    output: &mut Output,
+) -> Result<Manifest, Refusal> {
+    let id = request.push.as_str().to_ascii_lowercase();
+    let build = Build { layout, request, commit: &update.new, dir: layout.build_dir(&id), id };
+    build.check_out(repository, output)?;
+    procfile::read(&build.dir)?;
+    build.restore_cache(client, output)?;
+    let (names, defaults) = build.run_buildpacks(output)?;
+    let (process_types, default_types) = build.process_types(&names, defaults, output)?;
+    build.submit_slug(client, output)?;
+    Ok(Manifest {
+        commit: update.new.clone(),
+        branch: update.name.to_string(),
+        buildpack: names.join(", "),
+        process_types,
+        default_types,
+    })
+}
+
+impl Build<'_> {
+    fn check_out(&self, repository: &Repository, output: &mut Output) -> Result<(), Refusal> {
+        checkout(repository, self.commit, &self.dir).refuse("Push rejected")?;
+        if self.dir.join(".gitmodules").exists() {
+            output.trouble(
+                "The app has submodules: they are not fetched, and their directories are empty.\nCommit their \
+                 files, or depend on them through your language's package manager.",
+            );
+        }
+        if let Some(ignore) = SlugIgnore::read(&self.dir).refuse("Push rejected")? {
+            for warning in &ignore.warnings {
+                output.trouble(warning);
+            }
+            ignore.apply(&self.dir).refuse("Push rejected: .slugignore cannot be applied")?;
+        }
+        Ok(())
+    }
+
+    /// A cache that cannot be used costs time and nothing else.
+    fn restore_cache(&self, client: &mut Client, output: &mut Output) -> Result<(), Refusal> {
+        let dir = self.layout.cache();
+        fs::create_dir_all(&dir).refuse("Push rejected: cannot make the cache directory")?;
+        let limits = Limits {
+            bytes: self.request.limits.disk_bytes,
+            entries: MAX_CACHE_ENTRIES,
+            path_bytes: Limits::PATH_BYTES,
+            links: LinkRule::Any,
+        };
+        let unpacked = client.cache(|archive| ruko_archive::unpack(archive, &dir, &limits));
+        let why = match ask("fetch the build cache", unpacked)? {
+            None | Some(Ok(_)) => return Ok(()),
+            Some(Err(e)) => chain(&e),
+        };
+        output.trouble(format!("The build cache cannot be used and is dropped: {why}"));
+        empty(&dir).refuse("Push rejected: cannot empty the cache directory")
+    }
+
+    fn environment(&self) -> Environment {
+        Environment::new(&Facts {
+            home: &self.layout.home,
+            stack: &self.request.stack,
+            commit: Some(self.commit),
+            request_id: &self.request.request_id,
+            extra: &self.request.env,
+        })
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source { shipped: &self.layout.buildpacks, env: &self.request.env }
+    }
+
+    /// The buildpacks that the app names: by config var, by its list, or by a file. None means detect.
+    fn named(&self) -> Result<Vec<Reference>, Refusal> {
+        let config_var = self.request.config_vars.iter().find(|(name, _)| name.as_str() == "BUILDPACK_URL");
+        let names: Vec<String> = match config_var {
+            Some((_, url)) if !url.trim().is_empty() => vec![url.clone()],
+            _ if !self.request.buildpacks.is_empty() => self.request.buildpacks.clone(),
+            _ => self.listed_in_file()?,
+        };
+        if names.len() > MAX_BUILDPACKS {
+            let count = names.len();
+            return Err(Refusal::new(format!(
+                "Push rejected: the app names {count} buildpacks, and {MAX_BUILDPACKS} is the limit."
+            )));
+        }
+        names.iter().map(|name| name.parse().refuse("Push rejected")).collect()
+    }
+
+    /// `.buildpacks`: one a line.
+    fn listed_in_file(&self) -> Result<Vec<String>, Refusal> {
+        let path = self.dir.join(".buildpacks");
+        // A fifo would wait for ever, and a directory is no list.
+        if !path.is_file() {
+            return Ok(vec![]);
+        }
+        let mut text = String::new();
+        let reading = fs::File::open(&path).and_then(|file| file.take(MAX_LIST).read_to_string(&mut text));
+        reading.refuse("Push rejected: cannot read .buildpacks")?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Ok(lines.map(str::to_owned).collect())
+    }
+
+    /// Runs the buildpacks in order. Gives the names that they gave the app, and the process types of the
+    /// last one's release document.
+    fn run_buildpacks(
+        &self,
+        output: &mut Output,
+    ) -> Result<(Vec<String>, BTreeMap<ProcessType, String>), Refusal> {
+        let env_dir = EnvDir::write(self.layout.env_dir(&self.id), &self.request.config_vars)
+            .refuse("Push rejected: cannot write ENV_DIR")?;
+        let first = self.environment();
+        let mut env = first.clone();
+        let mut names = vec![];
+        let mut last = None;
+        let named = self.named()?;
+        let chosen: Vec<Chosen> = if named.is_empty() {
+            vec![self.detect(&first, output)?]
+        } else {
+            named.into_iter().map(|reference| Chosen { reference, name: None }).collect()
+        };
+        for (n, Chosen { reference, name }) in chosen.iter().enumerate() {
+            let buildpack = self.fetch(reference, n, output)?;
+            let name = match name {
+                Some(name) => name.clone(),
+                None => self.check_detected(&buildpack, reference, &env, output)?,
+            };
+            output.step(format!("{name} app detected"));
+            let cache = self.layout.cache();
+            let dirs = Directories { build: &self.dir, cache: &cache, env: env_dir.path() };
+            compile(&buildpack, &name, &dirs, &env, output)?;
+            if n + 1 < chosen.len() {
+                let exported = buildpack.export(&self.dir, &env).refuse(failed_to_compile(&name))?;
+                env = exported.unwrap_or(env);
+            }
+            names.push(name);
+            last = Some(buildpack);
+        }
+        let release = match last {
+            Some(buildpack) => {
+                buildpack.release(&self.dir, &first).refuse(failed_to_compile(&names.join(", ")))?
+            }
+            None => return Err(Refusal::new("Push rejected: no buildpack was chosen.")),
+        };
+        for warning in &release.warnings {
+            output.trouble(format!("The buildpack's release document {warning}"));
+        }
+        Ok((names, release.default_process_types))
+    }
+
+    /// Asks the buildpacks that ship, in order; the first that takes the app is it.
+    fn detect(&self, env: &Environment, output: &mut Output) -> Result<Chosen, Refusal> {
+        let source = self.source();
+        let names = source.names().refuse("Push rejected: cannot list the buildpacks")?;
+        let mut looked_for = vec![];
+        for name in names {
+            let buildpack = Buildpack::new(source.path(&name));
+            match buildpack.detect(&self.dir, env).refuse("Push rejected")? {
+                Detected::Yes(said) => {
+                    return Ok(Chosen { reference: Reference::Shipped(name), name: Some(said) });
+                }
+                Detected::No(why) => {
+                    looked_for.push(format!("  {name}: {}", why.lines().next().unwrap_or("?")))
+                }
+            }
+        }
+        output.trouble("No buildpack recognises this app. They look for:");
+        for line in looked_for {
+            output.trouble(line);
+        }
+        output.trouble("Name a buildpack by its git URL in the config var BUILDPACK_URL.");
+        Err(Refusal::new("Push rejected, no buildpack recognises the app."))
+    }
+
+    fn fetch(&self, reference: &Reference, n: usize, output: &mut Output) -> Result<Buildpack, Refusal> {
+        if !matches!(reference, Reference::Shipped(_)) {
+            output.step(format!("Fetching the buildpack {reference}"));
+        }
+        let dir = self.layout.buildpack(&self.id, n);
+        self.source().fetch(reference, &dir).refuse("Push rejected")?;
+        Ok(Buildpack::new(dir))
+    }
+
+    fn check_detected(
+        &self,
+        buildpack: &Buildpack,
+        reference: &Reference,
+        env: &Environment,
+        output: &mut Output,
+    ) -> Result<String, Refusal> {
+        match buildpack.detect(&self.dir, env).refuse("Push rejected")? {
+            Detected::Yes(name) => Ok(name),
+            Detected::No(why) => {
+                for line in why.lines() {
+                    output.build_line(line);
+                }
+                Err(Refusal::new(format!(
+                    "Push rejected, the buildpack {reference} does not recognise the app."
+                )))
+            }
+        }
+    }
+
+    fn process_types(
+        &self,
+        names: &[String],
+        defaults: BTreeMap<ProcessType, String>,
+        output: &mut Output,
+    ) -> Result<(BTreeMap<ProcessType, String>, Vec<ProcessType>), Refusal> {
+        output.step("Discovering process types");
+        let Procfile { types, warnings } = self.procfile(output)?;
+        for warning in warnings {
+            output.trouble(warning);
+        }
+        let declared = listed(types.keys());
+        let (all, added) = procfile::merge(types, defaults);
+        output.detail(format!("Procfile declares types     -> {declared}"));
+        if !added.is_empty() {
+            let title = format!("Default types for {}", names.last().map_or("", String::as_str));
+            output.detail(format!("{title:<27} -> {}", listed(added.iter())));
+        }
+        if !all.keys().any(|name| name.as_str() == "web") {
+            output.detail("No web process type: the app will not answer requests");
+        }
+        Ok((all, added))
+    }
+
+    fn procfile(&self, output: &mut Output) -> Result<Procfile, Refusal> {
+        if let Some(procfile) = procfile::read(&self.dir)? {
+            return Ok(procfile);
+        }
+        if self.dir.join("procfile").is_file() || self.dir.join("Procfile.txt").is_file() {
+            output.trouble("A file like a Procfile is there, but only the exact name Procfile counts");
+        }
+        Ok(Procfile::default())
+    }
+
+    fn submit_slug(&self, client: &mut Client, output: &mut Output) -> Result<(), Refusal> {
+        output.step("Compressing...");
+        let limit = self.request.limits.slug_bytes;
+        let upload = ask("hand over the slug", client.slug())?;
+        let packed = pack::pack(&self.dir, Limited::new(upload, limit));
+        let (limited, skipped) = packed.refuse("Push rejected: cannot pack the slug")?;
+        if limited.exceeded() {
+            return Err(Refusal::new(format!(
+                "Push rejected: the compressed slug is {}, and the limit is {}.\nList what the app does not need \
+                 when it runs in .slugignore.",
+                bytes(limited.count()),
+                bytes(limit)
+            )));
+        }
+        if skipped.count > 0 {
+            let count = skipped.count;
+            output.trouble(format!("{count} sockets, fifos or devices were left out of the slug"));
+        }
+        let stored = ask("store the slug", limited.into_inner().finish())?;
+        output.detail(format!("Done: {}", bytes(stored.bytes)));
+        Ok(())
+    }
+}
+
+fn failed_to_compile(name: &str) -> String {
+    format!("Push rejected, failed to compile {name} app")
+}
+
+fn compile(
+    buildpack: &Buildpack,
+    name: &str,
+    dirs: &Directories<'_>,
+    env: &Environment,
+    output: &mut Output,
+) -> Result<(), Refusal> {
+    let mut lines = Lines::default();
+    let ended =
+        buildpack.compile(dirs, env, &mut |bytes| lines.push(bytes, &mut |line| output.build_line(line)));
+    lines.finish(&mut |line| output.build_line(line));
+    let ended = ended.refuse(failed_to_compile(name))?;
+    if ended.leftovers > 0 {
+        output.detail(format!("Stopped processes that the buildpack left running: {}", ended.leftovers));
+    }
+    if ended.status.success() { Ok(()) } else { Err(Refusal::new(format!("{}.", failed_to_compile(name)))) }
+}
+
+fn listed<'a>(types: impl Iterator<Item = &'a ProcessType>) -> String {
+    let names: Vec<&str> = types.map(ProcessType::as_str).collect();
+    if names.is_empty() { "(none)".into() } else { names.join(", ") }
+}
+
+fn empty(dir: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())
+        } else {
+            fs::remove_file(entry.path())
+        }?;
+    }
+    Ok(())
+}
+
+fn store_repository(
+    repository: &Repository,
+    refs: &Refs,
+    manifest: Option<&Manifest>,
+    client: &mut Client,
+) -> Result<(), Refusal> {
+    let upload = ask("hand over the repository", client.store_repo())?;
+    let deployed = manifest.map(|manifest| manifest.branch.as_str());
+    let upload = snapshot::write(repository, refs, deployed, upload);
+    let upload = upload.refuse("Push rejected: cannot pack the repository")?;
+    ask("store the repository", upload.finish()).map(|_| ())
+}
+
+fn commit(
+    updates: &[Update],
+    manifest: Option<Manifest>,
+    request: &BuildRequest,
+    client: &mut Client,
+    output: &mut Output,
+) -> Result<(), Refusal> {
+    if manifest.is_some() {
+        output.step("Launching...");
+    }
+    let refs = updates.iter().map(Update::to_record).collect();
+    let (release, web_url) = ask("commit", client.commit(CommitRequest { refs, manifest }))?;
+    if let Some(version) = release {
+        output.detail(format!("Released v{version}"));
+        output.detail(format!("{web_url} deployed to openruko"));
+    } else if updates.iter().any(|update| !update.is_deletion()) {
+        for line in refs::not_deployed(updates, &request.deploy_refs) {
+            output.trouble(line);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! A private, writable copy of a buildpack.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use ruko_archive::{Limits, LinkRule};
+use ruko_core::exit::{chain, one_line};
+use ruko_sys::{AtPath, PathError, Tool, ToolError};
+
+use super::reference::{Reference, Url};
+use crate::git;
+
+/// The scripts of a buildpack that are run.
+const SCRIPTS: [&str; 3] = ["detect", "compile", "release"];
+
+/// What an unpacked buildpack may hold.
+const LIMITS: Limits =
+    Limits { bytes: 2 << 30, entries: 200_000, path_bytes: Limits::PATH_BYTES, links: LinkRule::Inside };
+
+/// Seconds that a download may take, and that it may take to connect.
+const CURL_TIMES: [&str; 4] = ["--connect-timeout", "30", "--max-time", "300"];
+
+/// Why a buildpack could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// No buildpack of this name ships.
+    #[error("no buildpack named `{0}` ships with this platform ({1} do): give its git URL instead")]
+    NotShipped(String, String),
+    /// It could not be downloaded.
+    #[error("cannot fetch the buildpack {reference}: {why}")]
+    Download {
+        /// Which, without secrets.
+        reference: String,
+        /// What git or curl said, without secrets.
+        why: String,
+    },
+    /// It was had and is none.
+    #[error("{0} is not a buildpack: it has no bin/{1}")]
+    NotOne(String, &'static str),
+    /// A file could not be written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A shipped buildpack could not be copied.
+    #[error(transparent)]
+    Copy(ToolError),
+}
+
+/// Where buildpacks come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The directory of those that ship.
+    pub shipped: &'a Path,
+    /// How the network is reached: `[build.env]`.
+    pub env: &'a BTreeMap<String, String>,
+}
+
+impl Source<'_> {
+    /// The names of the buildpacks that ship, in the order in which they are asked: that of the file
+    /// `ORDER` beside them, one name a line, where `*` stands for all that it does not name. Without the
+    /// file, by name.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, PathError> {
+        let entries = fs::read_dir(self.shipped).at("read", self.shipped)?;
+        let is_buildpack = |path: PathBuf| path.join("bin/detect").is_file().then_some(path);
+        let mut found: Vec<String> = entries
+            .filter_map(|entry| is_buildpack(entry.ok()?.path())?.file_name()?.to_str().map(str::to_owned))
+            .collect();
+        found.sort_unstable();
+        let order = fs::read_to_string(self.shipped.join("ORDER")).unwrap_or_else(|_| "*".into());
+        Ok(in_order(&order, &found))
+    }
+
+    /// Where a buildpack that ships lies.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.shipped.join(name)
+    }
+
+    /// Makes a copy of a buildpack at `into`, which does not exist yet.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub fn fetch(&self, reference: &Reference, into: &Path) -> Result<(), FetchError> {
+        match reference {
+            Reference::Shipped(name) => self.copy(name, into)?,
+            Reference::Git { url, revision } => self.clone(url, revision.as_deref(), into)?,
+            Reference::Archive(url) => self.unpack(url, into)?,
+        }
+        for script in ["detect", "compile"] {
+            if !into.join("bin").join(script).is_file() {
+                return Err(FetchError::NotOne(reference.to_string(), script));
+            }
+        }
+        make_executable(into)
+    }
+
+    fn copy(&self, name: &str, into: &Path) -> Result<(), FetchError> {
+        let names = self.names()?;
+        if !names.iter().any(|shipped| shipped == name) {
+            return Err(FetchError::NotShipped(name.to_owned(), names.join(", ")));
+        }
+        let tool = Tool::new("cp").args(["-R", "--preserve=mode,timestamps,links", "--"]);
+        tool.arg(self.path(name)).arg(into).run().map_err(FetchError::Copy)
+    }
+
+    /// git as it fetches: it may ask nobody, and may speak nothing that runs commands.
+    fn git(&self) -> Tool {
+        let tool = self.env.iter().fold(git::plain(), |tool, (name, value)| tool.env(name, value));
+        tool.env("GIT_ALLOW_PROTOCOL", "https:http:git:ssh:file")
+            .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
+            .env("GIT_HTTP_LOW_SPEED_LIMIT", "1000")
+            .env("GIT_HTTP_LOW_SPEED_TIME", "60")
+            .args(["-c", "advice.detachedHead=false", "-c", "gc.auto=0"])
+    }
+
+    /// As little as possible first: one commit of a branch or tag, then the commit of that id. Servers that
+    /// give neither are asked for everything.
+    fn clone(&self, url: &Url, revision: Option<&str>, into: &Path) -> Result<(), FetchError> {
+        let shallow = self.git().args([
+            "clone",
+            "--quiet",
+            "--depth=1",
+            "--recurse-submodules",
+            "--shallow-submodules",
+        ]);
+        let Some(revision) = revision else {
+            return failed(url, shallow.arg("--").arg(url.secret()).arg(into).run());
+        };
+        let branch = shallow.arg(format!("--branch={revision}")).arg("--").arg(url.secret()).arg(into);
+        if branch.run().is_ok() || self.fetch_commit(url, revision, into).is_ok() {
+            return Ok(());
+        }
+        let _ = fs::remove_dir_all(into);
+        failed(url, self.git().args(["clone", "--quiet", "--"]).arg(url.secret()).arg(into).run())?;
+        self.check_out(revision, into).or_else(|e| failed(url, Err(e)))
+    }
+
+    fn fetch_commit(&self, url: &Url, id: &str, into: &Path) -> Result<(), ToolError> {
+        let _ = fs::remove_dir_all(into);
+        self.git().args(["init", "--quiet", "--"]).arg(into).run()?;
+        let fetch = self.git().arg("-C").arg(into).args(["fetch", "--quiet", "--depth=1", "--"]);
+        fetch.arg(url.secret()).arg(id).run()?;
+        self.check_out("FETCH_HEAD", into)
+    }
+
+    fn check_out(&self, revision: &str, into: &Path) -> Result<(), ToolError> {
+        let git = || self.git().arg("-C").arg(into);
+        // A branch of the remote is known here by its remote name only.
+        let checkout = |revision: &str| git().args(["checkout", "--quiet", "--detach", revision, "--"]).run();
+        checkout(&format!("refs/remotes/origin/{revision}")).or_else(|_| checkout(revision))?;
+        git().args(["submodule", "--quiet", "update", "--init", "--recursive"]).run()
+    }
+
+    fn unpack(&self, url: &Url, into: &Path) -> Result<(), FetchError> {
+        fs::create_dir(into).at("create", into)?;
+        let download = |why: String| FetchError::Download { reference: url.to_string(), why };
+        let tool = self.env.iter().fold(Tool::new("curl"), |tool, (name, value)| tool.env(name, value));
+        // Its own options come first: a file of options in a home directory is not ours.
+        let tool =
+            tool.args(["--disable", "--fail", "--silent", "--show-error", "--location", "--retry", "3"]);
+        let mut command = tool
+            .args(CURL_TIMES)
+            .args(["--proto", "=https,http,file", "--"])
+            .arg(url.secret())
+            .into_command();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| download(format!("cannot run curl: {e}")))?;
+        let unpacked = child.stdout.take().map(|bytes| ruko_archive::unpack(bytes, into, &LIMITS));
+        let ended = child.wait_with_output().map_err(|e| download(e.to_string()))?;
+        // curl's word first: an archive is half for a reason that curl knows.
+        if !ended.status.success() && !ended.stderr.is_empty() {
+            return Err(download(one_line(&url.redact_in(&String::from_utf8_lossy(&ended.stderr)))));
+        }
+        match unpacked {
+            Some(Err(e)) => Err(download(chain(&e))),
+            _ if !ended.status.success() => Err(download(format!("curl failed ({})", ended.status))),
+            _ => lift(into),
+        }
+    }
+}
+
+/// An archive may have everything in one directory, as code hosts pack it: its contents are lifted out.
+fn lift(into: &Path) -> Result<(), FetchError> {
+    let entries: Vec<_> = fs::read_dir(into).at("read", into)?.flatten().collect();
+    let [only] = &entries[..] else { return Ok(()) };
+    if !only.path().join("bin").is_dir() || only.file_name() == "bin" {
+        return Ok(());
+    }
+    let beside = into.with_extension("lifted");
+    fs::rename(only.path(), &beside).at("rename", &only.path())?;
+    fs::remove_dir(into).at("remove", into)?;
+    Ok(fs::rename(&beside, into).at("rename", &beside)?)
+}
+
+fn failed(url: &Url, outcome: Result<(), ToolError>) -> Result<(), FetchError> {
+    outcome.map_err(|e| {
+        let why = match &e {
+            ToolError::Failed { stderr, .. } => stderr.clone(),
+            spawn @ ToolError::Spawn { .. } => chain(spawn),
+        };
+        FetchError::Download { reference: url.to_string(), why: one_line(&url.redact_in(&why)) }
+    })
+}
+
+/// Scripts may be checked in without the execute bit.
+fn make_executable(buildpack: &Path) -> Result<(), FetchError> {
+    for path in SCRIPTS.iter().map(|script| buildpack.join("bin").join(script)).filter(|path| path.is_file())
+    {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).at("make executable", &path)?;
+    }
+    Ok(())
+}
+
+fn in_order(order: &str, found: &[String]) -> Vec<String> {
+    let listed: Vec<&str> =
+        order.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let others = || found.iter().filter(|name| !listed.contains(&name.as_str()));
+    let of_line = |line: &&str| match *line {
+        "*" => others().cloned().collect(),
+        name => found.iter().filter(|found| *found == name).cloned().collect::<Vec<_>>(),
+    };
+    listed.iter().flat_map(of_line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_file_says_who_is_asked_first_and_last() {
+        let found = ["a", "nodejs", "procfile", "python", "z"].map(str::to_owned);
+        let order = "# first match wins\nnodejs\npython\nnot-there\n*\nprocfile\n";
+        assert_eq!(in_order(order, &found), ["nodejs", "python", "a", "z", "procfile"]);
+        assert_eq!(in_order("*", &found), found);
+        assert!(in_order("", &found).is_empty());
+    }
+}

@@ -1,0 +1,147 @@
+#!/bin/bash
+# The main job on real input: the whole platform on a state directory of its own, a user with a key, four
+# apps pushed by the real git client, and what may not work refused. The last line says how it went.
+set -euo pipefail
+
+state=${1:?usage: demo.sh STATE-DIRECTORY}
+here=$(cd "$(dirname "$0")/.." && pwd)
+ssh_port=${DEMO_SSH_PORT:-2222}
+api_port=${DEMO_API_PORT:-5000}
+log=$state/up.log
+openruko=$state/prefix/bin/openruko
+work=$(mktemp -d)
+failures=0
+up=
+
+admin() { "$openruko" --config "$state/state/config.toml" admin "$@"; }
+
+# heading TEXT
+heading() { printf '\n=== %s\n' "$1"; }
+
+# expect WHAT COMMAND...: the command must succeed.
+expect() {
+  local what=$1
+  shift
+  if "$@"; then
+    printf 'ok: %s\n' "$what"
+  else
+    printf 'FAILED: %s\n' "$what"
+    failures=$((failures + 1))
+  fi
+}
+
+finish() {
+  local status=$?
+  trap - EXIT
+  if [ -n "$up" ] && kill -0 "$up" 2>/dev/null; then
+    kill -INT "$up" && wait "$up" || true
+  fi
+  "$openruko" teardown --state "$state/state" 2>/dev/null || true
+  rm -rf "$work"
+  if [ "$status" -eq 0 ] && [ "$failures" -eq 0 ]; then
+    echo "demo: ok, everything as expected in $SECONDS s; its state is in $state"
+  else
+    echo "demo: failed, $failures of the expectations above and exit status $status; the platform's log is $log"
+    exit 1
+  fi
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+heading "Starting the platform on a fresh state: $state/state"
+rm -rf "$state/state"
+"$openruko" up --state "$state/state" --ssh-listen "127.0.0.1:$ssh_port" --api-listen "127.0.0.1:$api_port" \
+  --bridge rkdemo0 --subnet 10.212.0.1/24 2>"$log" &
+up=$!
+until grep -q 'openruko is up' "$log"; do
+  kill -0 "$up" 2>/dev/null || { cat "$log"; exit 1; }
+  sleep 0.1
+done
+cat "$log"
+
+# new_developer NAME: a key, registered.
+new_developer() {
+  ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$work/$1"
+  admin user add "$1"
+  admin key add "$1" "$work/$1.pub"
+}
+
+# as NAME COMMAND...: with that developer's key; the host key is pinned.
+as() {
+  local key=$work/$1
+  shift
+  GIT_SSH_COMMAND="ssh -F none -i $key -o IdentitiesOnly=yes -o UserKnownHostsFile=$work/known_hosts" "$@"
+}
+
+# new_repo APP: a repository with the sample app committed on main, and the remote.
+new_repo() {
+  cp -r "$here/tests/fixtures/$1" "$work/$1-app"
+  git -C "$work/$1-app" init -q -b main
+  git -C "$work/$1-app" remote add openruko "ssh://git@127.0.0.1:$ssh_port/$1-app.git"
+  commit "$1" "First version"
+}
+
+commit() {
+  git -C "$work/$1-app" add -A
+  git -C "$work/$1-app" -c user.name=Ada -c user.email=ada@example.com commit -q --allow-empty -m "$2"
+}
+
+# push WHO APP: times the push and keeps what was seen in $work/seen.
+push() {
+  local status=0 begun=$EPOCHREALTIME
+  printf '$ git push openruko main   # %s, %s-app\n' "$1" "$2"
+  as "$1" git -C "$work/$2-app" push openruko main 2>&1 | tee "$work/seen" || status=$?
+  awk -v a="$begun" -v b="$EPOCHREALTIME" 'BEGIN { printf "(%.1f s)\n", b - a }'
+  return "$status"
+}
+
+seen() { grep -q -- "$1" "$work/seen"; }
+not() { if "$@"; then return 1; fi; }
+live_commit() { as ada git ls-remote "ssh://git@127.0.0.1:$ssh_port/$1-app.git" refs/heads/main | cut -f1; }
+
+heading 'A developer with a key and four apps'
+printf '[127.0.0.1]:%s %s\n' "$ssh_port" "$(cat "$state/state/sshd/ssh_host_ed25519_key.pub")" >"$work/known_hosts"
+new_developer ada
+for app in python nodejs static procfile; do
+  admin app create "$app-app" --owner ada
+  new_repo "$app"
+done
+for app in python nodejs static procfile; do
+  heading "First push: $app"
+  expect "$app-app is released" push ada "$app"
+  expect 'it is v1' seen 'Released v1'
+done
+
+for app in python nodejs; do
+  heading "Second push, one line changed: $app"
+  echo 'changed' >"$work/$app-app/change.txt"
+  commit "$app" 'One line'
+  expect "$app-app is released again" push ada "$app"
+  expect 'it is v2' seen 'Released v2'
+  expect 'the build cache was used, and the output says so' grep -qi cache "$work/seen"
+done
+
+heading 'A push whose compile fails'
+live=$(live_commit python)
+echo 'this-package-does-not-exist-at-all==99.9' >"$work/python-app/requirements.txt"
+commit python 'Broken'
+expect 'it is refused' not push ada python
+expect 'it says so' seen 'Push rejected'
+expect 'the ref has not moved' test "$(live_commit python)" = "$live"
+expect 'v2 still stands' sh -c "'$openruko' --config '$state/state/config.toml' admin app show python-app | grep -q v2"
+
+heading 'Cloned back and compared'
+expect 'it is cloned' as ada git clone -q "ssh://git@127.0.0.1:$ssh_port/nodejs-app.git" "$work/copy"
+expect 'it is the same' diff -r --exclude=.git "$work/nodejs-app" "$work/copy"
+
+heading 'A stranger'
+new_developer eve
+expect 'is refused' not push eve static
+expect 'and learns nothing' seen 'There is no app static-app here that you may use'
+
+heading 'Releases and slugs'
+for app in python nodejs static procfile; do
+  echo "$app-app"
+  admin releases "$app-app"
+done
+echo

@@ -1,0 +1,47 @@
+//! What a program links is what can be attacked in it: the lists are part of the design.
+
+use std::path::Path;
+use std::process::Command;
+
+/// The names of everything that a package links, itself included.
+fn linked(package: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let out = Command::new(env!("CARGO"))
+        .current_dir(root)
+        .args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(["--package", package])
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout).unwrap();
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+fn expect_none_of(package: &str, unwanted: &[&str]) {
+    let linked = linked(package);
+    assert!(linked.iter().any(|name| name == package), "{linked:?}");
+    for name in unwanted {
+        assert!(!linked.iter().any(|one| one == name), "{package} links {name}");
+    }
+}
+
+/// Invariant 4: no root process parses bytes that a tenant wrote.
+#[test]
+fn root_reads_neither_archives_nor_the_channel() {
+    for package in ["ruko-container", "openruko"] {
+        expect_none_of(package, &["ruko-archive", "ruko-channel", "ruko-storage", "tar", "flate2"]);
+    }
+    expect_none_of("ruko-container", &["ureq", "rustls", "ruko-api-client"]);
+}
+
+#[test]
+fn the_host_side_of_a_push_unpacks_nothing() {
+    expect_none_of("openruko-serve", &["ruko-archive", "ruko-lxc", "tar", "flate2"]);
+}
+
+#[test]
+fn tools_have_no_async_runtime() {
+    for package in ["openruko-serve", "ruko-fetch", "ruko-container", "ruko-slug", "openruko"] {
+        expect_none_of(package, &["tokio", "hyper", "sqlx"]);
+    }
+}

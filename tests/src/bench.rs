@@ -1,0 +1,230 @@
+//! `make bench`: how long the main job takes, as ratios against a baseline of the same run, since machines
+//! differ. Writes `target/bench/results.json`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a program for developers"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use openruko_tests::{Developer, Repo, World};
+use ruko_core::ContainerName;
+use serde_json::{Value, json};
+
+/// Pushes of each kind, in turns.
+const PUSHES: usize = 15;
+/// Containers started one after the other.
+const CONTAINERS: usize = 15;
+/// Packings of each kind, in turns.
+const PACKINGS: usize = 3;
+
+fn main() {
+    let world = World::start(|_| {});
+    let mut results = serde_json::Map::new();
+    for figures in [pushes(&world), containers(&world), packing(&world)] {
+        results.extend(figures);
+    }
+    let results = Value::Object(results);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let out =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("bench");
+    fs::create_dir_all(&out).unwrap();
+    fs::write(out.join("results.json"), format!("{results:#}\n")).unwrap();
+    println!("{results:#}");
+}
+
+type Figures = Vec<(String, Value)>;
+
+fn figure(name: &str, value: f64) -> (String, Value) {
+    (name.to_owned(), json!((value * 1000.0).round() / 1000.0))
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64()
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let begun = Instant::now();
+    let done = work();
+    (begun.elapsed(), done)
+}
+
+/// A one-line change of an app with only a Procfile, against the same push to a bare repository behind an
+/// sshd of the same configuration, without openruko.
+fn pushes(world: &World) -> Figures {
+    let dev = world.developer("bench");
+    world.app("bench-app", &dev);
+    let repo = dev.fixture("procfile");
+    let plain = PlainServer::start(world, &dev);
+    let mut ours = Vec::new();
+    let mut theirs = Vec::new();
+    for turn in 0..=PUSHES {
+        repo.commit(&[("change.txt", &turn.to_string())]);
+        let (our_time, _) = timed(|| repo.deploy("bench-app"));
+        let (their_time, ()) = timed(|| plain.push(&dev, &repo));
+        // The first of each pushes everything and is not counted.
+        if turn > 0 {
+            ours.push(our_time);
+            theirs.push(their_time);
+        }
+    }
+    let (ours, theirs) = (median(ours), median(theirs));
+    vec![
+        figure("push_vs_plain_time", ours / theirs),
+        figure("push_ms", ours * 1000.0),
+        figure("plain_push_ms", theirs * 1000.0),
+    ]
+}
+
+/// git over an sshd like openruko's own, whose forced command is git itself.
+struct PlainServer {
+    sshd: Child,
+    port: u16,
+    bare: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl PlainServer {
+    fn start(world: &World, dev: &Developer) -> Self {
+        let dir = world.scratch();
+        let bare = dir.path().join("bare.git");
+        let init = Command::new("git").args(["init", "-q", "--bare"]).arg(&bare).status().unwrap();
+        assert!(init.success());
+        let own = Command::new("chown").args(["-R", "git:git"]).arg(&bare).status().unwrap();
+        assert!(own.success());
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let keys = dir.path().join("authorized_keys");
+        fs::write(&keys, format!("restrict {}", fs::read_to_string(dev.public_key()).unwrap())).unwrap();
+        let ours = fs::read_to_string(world.state().join("sshd/sshd_config")).unwrap();
+        let mut config: String = ours
+            .lines()
+            .filter(|line| !line.starts_with("AuthorizedKeys") && !line.starts_with("ListenAddress"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        config.push_str(&format!(
+            "ListenAddress 127.0.0.1:{port}\nAuthorizedKeysFile {}\nStrictModes no\n",
+            keys.display()
+        ));
+        let path = dir.path().join("sshd_config");
+        fs::write(&path, config).unwrap();
+        let mut sshd = Command::new("/usr/sbin/sshd")
+            .args(["-D", "-e", "-f"])
+            .arg(&path)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(sshd.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("Server listening")), "the plain sshd did not start");
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { sshd, port, bare, _dir: dir }
+    }
+
+    fn push(&self, dev: &Developer, repo: &Repo<'_>) {
+        let url = format!("ssh://git@127.0.0.1:{}{}", self.port, self.bare.display());
+        let mut push = dev.git(repo.path());
+        let unpinned = format!("{} -o StrictHostKeyChecking=no", dev.ssh_command());
+        let out = push.env("GIT_SSH_COMMAND", unpinned).args(["push", "-q", &url, "main"]).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+impl Drop for PlainServer {
+    fn drop(&mut self) {
+        let _ = self.sshd.kill();
+        let _ = self.sshd.wait();
+    }
+}
+
+/// From the spec until the container's sshd answers, and from the end of the life-line until it is gone.
+fn containers(world: &World) -> Figures {
+    let limits = world.config().api().unwrap().limits;
+    let dev = world.developer("bench-containers");
+    let key = fs::read_to_string(dev.public_key()).unwrap();
+    let mut ready = Vec::new();
+    let mut gone = Vec::new();
+    for _ in 0..CONTAINERS {
+        let mut keeper = world
+            .program("libexec/openruko/ruko-container")
+            .arg("run")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let spec = json!({
+            "name": ContainerName::generate("bench"),
+            "template": "openruko-build",
+            "client_key": key.trim(),
+            "limits": {
+                "seconds": limits.build_seconds, "memory_bytes": limits.memory_bytes,
+                "pids": limits.pids, "disk_bytes": limits.disk_bytes,
+            },
+        });
+        let mut lifeline = keeper.stdin.take().unwrap();
+        let mut events = BufReader::new(keeper.stdout.take().unwrap()).lines();
+        let (time, line) = timed(|| {
+            writeln!(lifeline, "{spec}").unwrap();
+            events.next().expect("the keeper answers").unwrap()
+        });
+        assert!(line.contains("\"ready\""), "{line}");
+        ready.push(time);
+        let (time, _) = timed(|| {
+            drop(lifeline);
+            keeper.wait().unwrap()
+        });
+        gone.push(time);
+    }
+    vec![
+        figure("container_ready_ms", median(ready) * 1000.0),
+        figure("container_gone_ms", median(gone) * 1000.0),
+    ]
+}
+
+/// `ruko-slug pack` against `tar czf`, on npm's own node_modules, eight times.
+fn packing(world: &World) -> Figures {
+    let dir = world.scratch();
+    let tree = dir.path().join("tree");
+    let root = Command::new("npm").args(["root", "-g"]).output().unwrap();
+    let modules = String::from_utf8(root.stdout).unwrap();
+    fs::create_dir(&tree).unwrap();
+    for copy in 0..8 {
+        let to = tree.join(format!("copy{copy}"));
+        let copied = Command::new("cp").arg("-rL").arg(modules.trim()).arg(to).status().unwrap();
+        assert!(copied.success());
+    }
+    let slug = dir.path().join("slug.tar.gz");
+    let tarball = dir.path().join("tree.tar.gz");
+    let mut ours = Vec::new();
+    let mut theirs = Vec::new();
+    for turn in 0..=PACKINGS {
+        let (our_time, status) = timed(|| {
+            let out = fs::File::create(&slug).unwrap();
+            Command::new(world.installed("bin/ruko-slug"))
+                .arg("pack")
+                .arg(&tree)
+                .stdout(out)
+                .status()
+                .unwrap()
+        });
+        assert!(status.success());
+        let (their_time, status) = timed(|| {
+            Command::new("tar").arg("czf").arg(&tarball).arg("-C").arg(&tree).arg(".").status().unwrap()
+        });
+        assert!(status.success());
+        if turn > 0 {
+            ours.push(our_time);
+            theirs.push(their_time);
+        }
+    }
+    let size = |path: &Path| f64::from(u32::try_from(fs::metadata(path).unwrap().len()).unwrap());
+    vec![
+        figure("pack_vs_tar_time", median(ours) / median(theirs)),
+        figure("pack_vs_tar_size", size(&slug) / size(&tarball)),
+    ]
+}

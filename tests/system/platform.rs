@@ -1,0 +1,67 @@
+//! `openruko up` itself.
+
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use openruko_tests::{World, until};
+
+use crate::Test;
+
+pub(crate) const TESTS: &[(&str, Test)] = &[
+    ("platform::api_that_is_killed_is_named_started_again_and_has_lost_nothing", killed_api_comes_back),
+    ("platform::second_up_on_the_same_state_is_refused", second_up_is_refused),
+    ("platform::git_user_may_start_containers_and_nothing_else", git_user_is_no_root),
+];
+
+fn killed_api_comes_back(world: &World) {
+    let dev = world.developer("anna");
+    world.app("durable-app", &dev);
+    let repo = dev.fixture("procfile");
+    repo.deploy("durable-app");
+    let died = world.log().matches("openruko-api died").count();
+    let pids = world.processes(&["libexec/openruko/openruko-api"]);
+    assert_eq!(pids.len(), 1, "{pids:?}");
+    kill(Pid::from_raw(pids[0].try_into().unwrap()), Signal::SIGKILL).unwrap();
+    until("the death is named", Duration::from_secs(10), || {
+        world.log().matches("openruko-api died").count() > died
+    });
+    until("it answers again", Duration::from_secs(20), || {
+        let health = world.program("bin/openruko").args(["admin", "app", "list"]).output().unwrap();
+        health.status.success()
+    });
+    assert_eq!(world.releases("durable-app"), [1]);
+    repo.commit(&[("more", "1")]);
+    repo.deploy("durable-app");
+}
+
+fn second_up_is_refused(world: &World) {
+    let out = std::process::Command::new(world.program("bin/openruko").get_program())
+        .args(["up", "--state"])
+        .arg(world.state())
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(stderr.contains("another `openruko up`") && stderr.lines().count() == 1, "{stderr}");
+}
+
+fn git_user_is_no_root(world: &World) {
+    let container = world.program("libexec/openruko/ruko-container");
+    let program = container.get_program().to_str().unwrap();
+    let config = world.state().join("config.toml");
+    for words in [
+        &["id"][..],
+        &[program, "list"],
+        &[program, "--config", "/tmp/evil.toml", "run"],
+        &[program, "--config", config.to_str().unwrap(), "reap"],
+        &[program, "--config", config.to_str().unwrap(), "run", "--help"],
+    ] {
+        let out = std::process::Command::new("setpriv")
+            .args(["--reuid=git", "--regid=git", "--clear-groups", "sudo", "-n"])
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(!out.status.success(), "{words:?}");
+    }
+}
