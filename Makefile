@@ -75,7 +75,7 @@ test: deps lint unit system
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
-	shellcheck $(SHELL_FILES)
+	shellcheck -x $(SHELL_FILES)
 
 unit:
 	$(CARGO) test --locked --workspace

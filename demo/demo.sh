@@ -34,7 +34,8 @@ finish() {
   local status=$?
   trap - EXIT
   if [ -n "$up" ] && kill -0 "$up" 2>/dev/null; then
-    kill -INT "$up" && wait "$up" || true
+    kill -INT "$up"
+    wait "$up" || true
   fi
   "$openruko" teardown --state "$state/state" 2>/dev/null || true
   rm -rf "$work"
@@ -143,5 +144,9 @@ heading 'Releases and slugs'
 for app in python nodejs static procfile; do
   echo "$app-app"
   admin releases "$app-app"
+done
+for slug in "$state"/state/storage/slugs/*/*.tar.gz; do
+  echo
+  "$state/prefix/bin/ruko-slug" inspect "$slug"
 done
 echo

@@ -9,6 +9,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -86,7 +87,7 @@ fn pushes(world: &World) -> Figures {
 /// git over an sshd like openruko's own, whose forced command is git itself.
 struct PlainServer {
     sshd: Child,
-    port: u16,
+    address: SocketAddr,
     bare: PathBuf,
     _dir: tempfile::TempDir,
 }
@@ -99,7 +100,8 @@ impl PlainServer {
         assert!(init.success());
         let own = Command::new("chown").args(["-R", "git:git"]).arg(&bare).status().unwrap();
         assert!(own.success());
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        dev.trust(world, address);
         let keys = dir.path().join("authorized_keys");
         fs::write(&keys, format!("restrict {}", fs::read_to_string(dev.public_key()).unwrap())).unwrap();
         let ours = fs::read_to_string(world.state().join("sshd/sshd_config")).unwrap();
@@ -109,7 +111,7 @@ impl PlainServer {
             .map(|line| format!("{line}\n"))
             .collect();
         config.push_str(&format!(
-            "ListenAddress 127.0.0.1:{port}\nAuthorizedKeysFile {}\nStrictModes no\n",
+            "ListenAddress {address}\nAuthorizedKeysFile {}\nStrictModes no\n",
             keys.display()
         ));
         let path = dir.path().join("sshd_config");
@@ -123,14 +125,12 @@ impl PlainServer {
         let mut lines = BufReader::new(sshd.stderr.take().unwrap()).lines().map_while(Result::ok);
         assert!(lines.any(|line| line.contains("Server listening")), "the plain sshd did not start");
         std::thread::spawn(move || lines.for_each(drop));
-        Self { sshd, port, bare, _dir: dir }
+        Self { sshd, address, bare, _dir: dir }
     }
 
     fn push(&self, dev: &Developer, repo: &Repo<'_>) {
-        let url = format!("ssh://git@127.0.0.1:{}{}", self.port, self.bare.display());
-        let mut push = dev.git(repo.path());
-        let unpinned = format!("{} -o StrictHostKeyChecking=no", dev.ssh_command());
-        let out = push.env("GIT_SSH_COMMAND", unpinned).args(["push", "-q", &url, "main"]).output().unwrap();
+        let url = format!("ssh://git@{}{}", self.address, self.bare.display());
+        let out = dev.git(repo.path()).args(["push", "-q", &url, "main"]).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     }
 }

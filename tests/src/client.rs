@@ -34,11 +34,18 @@ impl Developer {
             .status()
             .unwrap();
         assert!(made.success());
+        let developer = Self { home, name: name.to_owned(), ssh: world.ssh() };
+        developer.trust(world, world.ssh());
+        developer
+    }
+
+    /// Expects the world's host key at this address.
+    pub fn trust(&self, world: &World, host: std::net::SocketAddr) {
         let host_key = fs::read_to_string(world.state().join("sshd/ssh_host_ed25519_key.pub")).unwrap();
-        let host = world.ssh();
-        let pinned = format!("[{}]:{} {host_key}", host.ip(), host.port());
-        fs::write(home.path().join("known_hosts"), pinned).unwrap();
-        Self { home, name: name.to_owned(), ssh: host }
+        let known_hosts = self.home.path().join("known_hosts");
+        let mut known = fs::read_to_string(&known_hosts).unwrap_or_default();
+        known.push_str(&format!("[{}]:{} {host_key}", host.ip(), host.port()));
+        fs::write(known_hosts, known).unwrap();
     }
 
     /// A developer whose key nobody registered.

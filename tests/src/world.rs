@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ruko_core::config::Config;
 use ruko_sys::Lock;
+use ruko_sys::process::CommandSys;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -77,7 +78,7 @@ impl World {
         assert!(made.status.success(), "make install: {}", String::from_utf8_lossy(&made.stderr));
     }
 
-    /// Starts `openruko up`, and waits until it is up.
+    /// Starts `openruko up`, and waits until it is up. It ends with the thread that calls this.
     pub fn up(&self, args: impl IntoIterator<Item = String>) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let before = self.log().matches("openruko is up").count();
@@ -88,6 +89,7 @@ impl World {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
+            .die_with_parent()
             .spawn()
             .unwrap();
         eventually("openruko is up", Duration::from_secs(60), || {

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use ruko_api_client::ApiClient;
 use ruko_api_types::{Build, BuildStatus, Release};
-use ruko_core::{AppName, PushId};
+use ruko_core::{AppName, PushId, message};
 
 use super::{Done, show};
 
@@ -44,7 +44,10 @@ pub(super) fn releases(args: &ReleasesArgs, client: &ApiClient, out: &mut dyn Wr
         return Ok(show::json(out, &releases)?);
     }
     let row = |release: Release| {
-        [show::version(Some(release.version)), release.description, release.user.into(), release.created_at]
+        let size = release.slug.map_or_else(|| "-".to_owned(), |slug| message::bytes(slug.bytes));
+        let types: Vec<_> = release.process_types.into_keys().collect();
+        let (version, user) = (show::version(Some(release.version)), release.user.into());
+        [version, release.description, size, show::joined(&types), user, release.created_at]
     };
     show::table(out, &releases.into_iter().map(row).collect::<Vec<_>>())?;
     Ok(())

@@ -145,24 +145,30 @@ fn supervise(install: &Install, state: &State, config: &Config, users: &host::Us
     children.run_until_told_to_stop(&reap)
 }
 
-/// Says where everything is.
+/// Says where everything is, and what to type next.
 fn announce(state: &State, config: &Config) -> Result<(), Fault> {
-    let ssh = config.up()?.ssh_listen;
-    let remote = format!("ssh://git@{ssh}/APP.git");
-    let admin = format!("openruko --config {} admin", state.config().display());
-    let mut lines = vec![message::step("openruko is up")];
-    for (name, value) in [
-        ("Remote", format!("git remote add openruko {remote}")),
-        ("Host key", host::host_key_fingerprint(state)?),
+    let remote = format!("ssh://git@{}/APP.git", config.up()?.ssh_listen);
+    let facts = [
         ("API", config.api()?.url.clone()),
+        ("Host key", host::host_key_fingerprint(state)?),
         ("State", state.dir().display().to_string()),
         ("Configuration", state.config().display().to_string()),
-        ("First user", format!("{admin} user add NAME; {admin} key add NAME FILE.pub")),
-        ("First app", format!("{admin} app create APP --owner NAME")),
-        ("Stop", "Ctrl-C".to_owned()),
-    ] {
-        lines.push(message::detail(format!("{name:<14} {value}")));
-    }
+    ];
+    let first_steps = [
+        "To begin, in another terminal, as root:".to_owned(),
+        format!("  export OPENRUKO_CONFIG={}", state.config().display()),
+        "  openruko admin user add NAME".to_owned(),
+        "  openruko admin key add NAME FILE.pub".to_owned(),
+        "  openruko admin app create APP --owner NAME".to_owned(),
+        "and where the app is:".to_owned(),
+        format!("  git remote add openruko {remote}"),
+        "  git push openruko main".to_owned(),
+        "Ctrl-C stops everything.".to_owned(),
+    ];
+    let lines: Vec<String> = std::iter::once(message::step("openruko is up"))
+        .chain(facts.iter().map(|(name, value)| message::detail(format!("{name:<14} {value}"))))
+        .chain(first_steps.iter().map(message::detail))
+        .collect();
     children::say(&lines.join("\n"));
     Ok(())
 }
