@@ -18,7 +18,7 @@ ROOT       := $(if $(filter 0,$(shell id -u)),,sudo)
 # What runs: containers, the network for them, git over ssh.
 RUN_PACKAGES   = lxc uidmap nftables iproute2 e2fsprogs openssh-server openssh-client git sudo
 # What builds find in a container, since it shares the host's /usr.
-STACK_PACKAGES = bash coreutils curl ca-certificates tar gzip xz-utils jq openssl python3 python3-pip python3-venv
+STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq openssl python3 python3-dev python3-pip tar xz-utils
 # What building and testing openruko itself takes.
 DEV_PACKAGES   = gcc libc6-dev make shellcheck
 

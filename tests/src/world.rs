@@ -110,6 +110,14 @@ impl World {
         }
     }
 
+    /// `kill -9` of `openruko up`.
+    pub fn kill(&self) {
+        if let Some(mut child) = self.up.lock().unwrap().take() {
+            send(child.id(), Signal::SIGKILL);
+            child.wait().unwrap();
+        }
+    }
+
     /// Everything that `openruko up` printed.
     #[must_use]
     pub fn log(&self) -> String {

@@ -22,6 +22,8 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("builds::failing_compile_is_refused", failing_compile_is_refused),
     ("builds::app_that_no_buildpack_knows_is_refused", app_that_no_buildpack_knows_is_refused),
     ("builds::clone_gives_back_what_was_pushed", clone_gives_back_what_was_pushed),
+    ("builds::protocol_version_2_is_spoken", protocol_version_2_is_spoken),
+    ("builds::archive_is_served", archive_is_served),
     ("builds::other_branch_is_kept_and_not_released", other_branch_is_kept_and_not_released),
     ("builds::deploy_branch_cannot_be_deleted", deploy_branch_cannot_be_deleted),
     ("builds::force_push_is_released", force_push_is_released),
@@ -197,6 +199,35 @@ fn clone_gives_back_what_was_pushed(world: &World) {
         assert_eq!(show(&copy, args), show(repo.path(), args), "{args:?}");
     }
     assert_eq!(fs::read(copy.join("dir/with space/é.txt")).unwrap(), b"text");
+}
+
+fn protocol_version_2_is_spoken(world: &World) {
+    let dev = world.developer("paul");
+    world.app("protocol-app", &dev);
+    let repo = dev.fixture("procfile");
+    repo.deploy("protocol-app");
+    for (version, shows) in [("0", false), ("2", true)] {
+        let out = dev
+            .git(repo.path())
+            .env("GIT_TRACE_PACKET", "1")
+            .args(["-c", &format!("protocol.version={version}"), "ls-remote", &dev.remote("protocol-app")])
+            .output()
+            .unwrap();
+        let trace = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{trace}");
+        assert_eq!(trace.contains("< version 2"), shows, "{trace}");
+    }
+}
+
+fn archive_is_served(world: &World) {
+    let dev = world.developer("arno");
+    world.app("archive-app", &dev);
+    let repo = dev.fixture("procfile");
+    repo.deploy("archive-app");
+    let remote = format!("--remote={}", dev.remote("archive-app"));
+    let out = dev.git(repo.path()).args(["archive", &remote, "main", "hello.txt"]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("A file that is served."));
 }
 
 fn other_branch_is_kept_and_not_released(world: &World) {

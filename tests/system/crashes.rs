@@ -19,12 +19,18 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("crashes::client_gone_in_a_chattering_build", client_gone_in_a_chattering_build),
     ("crashes::serve_killed_in_mid_build", serve_killed_in_mid_build),
     ("crashes::container_keeper_killed_in_mid_build", container_keeper_killed_in_mid_build),
+    ("crashes::inner_ssh_killed_in_mid_build", inner_ssh_killed_in_mid_build),
+    ("crashes::lxc_start_killed_in_mid_build", lxc_start_killed_in_mid_build),
+    ("crashes::whole_platform_killed_in_mid_build", whole_platform_killed_in_mid_build),
 ];
 
 /// DESIGN's bound for what a client that went away leaves.
 const CLIENT_GONE: Duration = Duration::from_secs(2);
 /// DESIGN's bound for a container whose owner was killed.
 const OWNER_GONE: Duration = Duration::from_secs(10);
+
+/// A build that says nothing and does not end.
+const SILENT: &str = "sleep 600";
 
 /// An app that was released once, and whose next push is in the middle of its build.
 struct InBuild<'a> {
@@ -93,7 +99,7 @@ fn client_gone(world: &World, name: &str, app: &'static str, script: &str) {
 }
 
 fn client_gone_in_a_silent_build(world: &World) {
-    client_gone(world, "silke", "silent-app", "sleep 600");
+    client_gone(world, "silke", "silent-app", SILENT);
 }
 
 fn client_gone_in_a_chattering_build(world: &World) {
@@ -109,7 +115,7 @@ fn kill_process_of(world: &World, words: &[&str], names: impl Fn(u32) -> bool) {
 
 fn serve_killed_in_mid_build(world: &World) {
     let dev = world.developer("kira");
-    let build = InBuild::begin(world, &dev, "killed-app", "sleep 600");
+    let build = InBuild::begin(world, &dev, "killed-app", SILENT);
     kill_process_of(world, &["openruko-serve", "kira"], |pid| is_program(pid, "openruko-serve"));
     until("container gone", OWNER_GONE, || build.container_is_gone());
     let term = Duration::from_secs(world.config().api().unwrap().lease_seconds);
@@ -119,12 +125,60 @@ fn serve_killed_in_mid_build(world: &World) {
 
 fn container_keeper_killed_in_mid_build(world: &World) {
     let dev = world.developer("kurt");
-    let build = InBuild::begin(world, &dev, "orphan-app", "sleep 600");
+    let build = InBuild::begin(world, &dev, "orphan-app", SILENT);
     // Which keeper it is, its lock file tells.
     let lock = world.state().join("containers").join(&build.container).join("lock");
     kill_process_of(world, &["ruko-container", " run"], |pid| holds_open(pid, &lock));
     until("container gone", OWNER_GONE, || build.container_is_gone());
     until("lease free", OWNER_GONE, || world.lease("orphan-app").is_none());
+    build.expect_as_before();
+}
+
+fn inner_ssh_killed_in_mid_build(world: &World) {
+    let dev = world.developer("isa");
+    let build = InBuild::begin(world, &dev, "tunnel-app", SILENT);
+    let alias = format!("HostKeyAlias={}", build.container);
+    kill_process_of(world, &[&alias], |_| true);
+    until("container gone, lease free", OWNER_GONE, || {
+        build.container_is_gone() && world.lease("tunnel-app").is_none()
+    });
+    build.expect_as_before();
+}
+
+fn lxc_start_killed_in_mid_build(world: &World) {
+    let dev = world.developer("lex");
+    let build = InBuild::begin(world, &dev, "monitor-app", SILENT);
+    let lock = world.state().join("containers").join(&build.container).join("lock");
+    let keepers: Vec<u32> = world
+        .processes(&["ruko-container", " run"])
+        .into_iter()
+        .filter(|&pid| holds_open(pid, &lock))
+        .collect();
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", keepers[0])).unwrap();
+    let monitors: Vec<u32> = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .filter(|&pid| is_program(pid, "lxc-start"))
+        .collect();
+    assert_eq!(monitors.len(), 1, "{children}");
+    kill(Pid::from_raw(monitors[0].try_into().unwrap()), Signal::SIGKILL).unwrap();
+    until("container gone, lease free", OWNER_GONE, || {
+        build.container_is_gone() && world.lease("monitor-app").is_none()
+    });
+    build.expect_as_before();
+}
+
+/// A world of its own, since nothing else could be tested meanwhile.
+fn whole_platform_killed_in_mid_build(_: &World) {
+    let world = &World::start(crate::limits::small);
+    let dev = world.developer("wanda");
+    let build = InBuild::begin(world, &dev, "outage-app", SILENT);
+    world.kill();
+    until("no process is left", OWNER_GONE, || world.processes(&["prefix/"]).is_empty());
+    world.up([]);
+    until("container gone", OWNER_GONE, || build.container_is_gone());
+    let term = Duration::from_secs(world.config().api().unwrap().lease_seconds);
+    until("lease free", term + Duration::from_secs(2), || world.lease("outage-app").is_none());
     build.expect_as_before();
 }
 

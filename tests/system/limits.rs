@@ -9,6 +9,7 @@ use crate::builds::repo_that_builds_with;
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("limits::memory_hog_is_stopped_and_named", memory_hog_is_stopped_and_named),
     ("limits::fork_bomb_is_stopped_and_named", fork_bomb_is_stopped_and_named),
+    ("limits::time_is_up_and_named", time_is_up_and_named),
     ("limits::full_disk_is_named", full_disk_is_named),
     ("limits::large_slug_is_refused_with_both_sizes", large_slug_is_refused_with_both_sizes),
 ];
@@ -46,6 +47,16 @@ fn fork_bomb_is_stopped_and_named(world: &World) {
     let bomb = "python3 -c '\nimport os\nwhile True:\n    try: os.fork()\n    except OSError: pass'";
     let seen = refused(world, "bo", "bomb-app", bomb);
     assert!(seen.contains("limit of 200 processes"), "{seen}");
+}
+
+/// A world of its own, since other builds take longer.
+fn time_is_up_and_named(_: &World) {
+    let world = World::start(|config| {
+        small(config);
+        config.api.as_mut().unwrap().limits.build_seconds = 4;
+    });
+    let seen = refused(&world, "tim", "slow-app", "sleep 600");
+    assert!(seen.contains("time limit of 4 seconds"), "{seen}");
 }
 
 fn full_disk_is_named(world: &World) {

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use openruko_tests::{World, until};
+use openruko_tests::{Pushed, World, until};
 
 use crate::Test;
+use crate::builds::repo_that_builds_with;
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("platform::api_that_is_killed_is_named_started_again_and_has_lost_nothing", killed_api_comes_back),
     ("platform::second_up_on_the_same_state_is_refused", second_up_is_refused),
+    ("platform::ctrl_c_stops_everything_in_mid_build", ctrl_c_stops_everything),
     ("platform::git_user_may_start_containers_and_nothing_else", git_user_is_no_root),
 ];
 
@@ -44,6 +46,24 @@ fn second_up_is_refused(world: &World) {
     assert_eq!(out.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(stderr.contains("another `openruko up`") && stderr.lines().count() == 1, "{stderr}");
+}
+
+/// A world of its own, since nothing else could be tested meanwhile.
+fn ctrl_c_stops_everything(_: &World) {
+    let world = &World::start(crate::limits::small);
+    let dev = world.developer("cleo");
+    world.app("stopped-app", &dev);
+    let repo = repo_that_builds_with(&dev, "sleep 600");
+    let push = repo.push_in_background("stopped-app");
+    until("it is being built", Duration::from_secs(30), || world.container_of("stopped-app").is_some());
+    world.down();
+    assert_eq!(world.processes(&["prefix/"]), Vec::<u32>::new());
+    let pushed = Pushed::from(push.wait_with_output().unwrap());
+    assert!(!pushed.ok, "{}", pushed.seen);
+    world.up([]);
+    assert!(world.containers().is_empty());
+    assert!(world.lease("stopped-app").is_none(), "the lease was given back before the API went");
+    assert!(world.releases("stopped-app").is_empty());
 }
 
 fn git_user_is_no_root(world: &World) {
