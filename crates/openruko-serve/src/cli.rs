@@ -1,6 +1,7 @@
 //! The command line, the environment that sshd gives, and how a run ends.
 
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
 use ruko_core::{Exit, Fault, Hint, UserName};
 
 use crate::request::{self, Request, Service};
-use crate::{events, fetch, finish, keys, push, terminal};
+use crate::{events, fetch, finish, inner_ssh, keys, push, terminal};
 
 /// The forced command of sshd: runs one git service for one user.
 #[derive(Parser)]
@@ -38,6 +39,14 @@ enum Command {
     Keys {
         /// As sshd gives it for %f: `SHA256:…`.
         fingerprint: String,
+    },
+    /// Connect to a container's sshd, for ssh's ProxyCommand.
+    #[command(hide = true)]
+    Connect {
+        /// Where it is.
+        address: Ipv4Addr,
+        /// Where it listens.
+        port: u16,
     },
     /// Finish a push whose client was answered.
     #[command(hide = true)]
@@ -67,6 +76,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         (Some(Command::Keys { fingerprint }), _) => {
             let outcome = context(cli.config).and_then(|context| keys::print(&context, &fingerprint));
             ruko_core::report("openruko-serve", outcome)
+        }
+        (Some(Command::Connect { address, port }), _) => {
+            ruko_core::report("openruko-serve", inner_ssh::connect(SocketAddrV4::new(address, port)))
         }
         (Some(Command::Finish), _) => {
             ruko_core::report("openruko-serve", context(cli.config).and_then(|context| finish::run(&context)))

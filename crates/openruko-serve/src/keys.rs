@@ -47,7 +47,7 @@ fn line(serve: &Path, config: &Path, owner: &KeyOwner) -> Result<String, Fault> 
 }
 
 /// sshd gives the command to the user's shell, so only paths that need no quoting are taken.
-fn quotable(path: &Path) -> Result<&str, Fault> {
+pub(crate) fn quotable(path: &Path) -> Result<&str, Fault> {
     let plain = |text: &&str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+".contains(&b));
     path.to_str().filter(plain).ok_or_else(|| {
         Fault::refused(format!("the path `{}` cannot stand in a forced command", path.display()))

@@ -1,6 +1,5 @@
 //! One git service in one container: from the keeper that is ready for a spec to git's end.
 
-use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
@@ -167,7 +166,7 @@ impl Running {
     }
 
     fn run_git(&self, context: &Context, service: Service, socket: &Path) -> Result<ExitStatus, Cut> {
-        let mut git = self.spawn_git(context, service, socket).try_again("ssh cannot be run")?;
+        let mut git = self.spawn_git(context, service, socket)?;
         report_end(&git, self.events.sender());
         match self.events.next() {
             Event::GitEnded => {
@@ -183,13 +182,14 @@ impl Running {
         }
     }
 
-    fn spawn_git(&self, context: &Context, service: Service, socket: &Path) -> io::Result<Child> {
+    fn spawn_git(&self, context: &Context, service: Service, socket: &Path) -> Result<Child, Fault> {
         let words = format!("session {}", service.name());
         let mut ssh = inner_ssh::ruko_slug(&self.dir, &self.endpoint, Some(socket), &words)?;
         if let Some(protocol) = &context.git_protocol {
             ssh.env("GIT_PROTOCOL", protocol);
         }
-        ssh.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit()).spawn()
+        let ssh = ssh.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        ssh.spawn().try_again("cannot run `ssh`")
     }
 
     fn why_gone(&self) -> Cut {

@@ -36,7 +36,7 @@ const PROGRAM: &str = "ruko-container";
 )]
 struct Cli {
     /// The configuration file; only root may be able to write it
-    #[arg(long, global = true, value_name = "PATH", default_value = config::DEFAULT_PATH)]
+    #[arg(long, global = true, value_name = "PATH", default_value = config::DEFAULT_PATH, value_parser = absolute)]
     config: PathBuf,
     /// Read the configuration, act on nothing
     #[arg(long)]
@@ -100,6 +100,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     report(PROGRAM, dispatch(cli))
+}
+
+/// A path as the caller means it: this program leaves the caller's directory before it opens anything.
+fn absolute(path: &str) -> std::io::Result<PathBuf> {
+    std::path::absolute(path)
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, Fault> {

@@ -83,6 +83,12 @@ fn make_bridge(settings: &Settings, tools: &dyn Tools) -> Result<(), Fault> {
         fs::write(&ipv6, "1\n").at("write", Path::new(&ipv6))?;
     }
     tools.run("ip", &["link", "set", bridge, "mtu", &mtu, "up"])?;
+    // Small pieces from a container are acknowledged at once. sshd sends its handshake in such pieces and
+    // waits for each acknowledgement (Nagle's algorithm), which would be delayed by 40 ms each time.
+    let network = format!("{}/{}", settings.subnet.network(), settings.subnet.prefix);
+    let gateway = settings.gateway.to_string();
+    let route = ["route", "replace", &network, "dev", bridge, "proto", "kernel", "scope", "link"];
+    tools.run("ip", &[&route[..], &["src", &gateway, "quickack", "1"]].concat())?;
     Ok(())
 }
 
@@ -148,5 +154,7 @@ mod tests {
         );
         assert_eq!(calls[1], "ip address replace 10.200.7.1/24 dev rk-ab12");
         assert!(calls[2].starts_with("ip link set rk-ab12 mtu ") && calls[2].ends_with(" up"));
+        assert!(calls[3].starts_with("ip route replace 10.200.7.0/24 dev rk-ab12"), "{calls:?}");
+        assert!(calls[3].ends_with("src 10.200.7.1 quickack 1"), "{calls:?}");
     }
 }

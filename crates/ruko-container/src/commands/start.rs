@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Its name
     name: ContainerName,
     /// The file of the public key that may log in
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::absolute)]
     client_key: PathBuf,
     /// What lays it out
     #[arg(long, default_value = "openruko-build")]
