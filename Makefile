@@ -13,18 +13,30 @@ sharedir   = $(DESTDIR)$(PREFIX)/share/openruko
 CARGO      ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 OUT        := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-ROOT       := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# What the first `openruko up` takes over from its environment for builds; sudo hands on nothing by itself.
+CLOSED_NETWORK = http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY \
+  SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE REQUESTS_CA_BUNDLE GIT_SSL_CAINFO NODE_EXTRA_CA_CERTS \
+  NPM_CONFIG_REGISTRY PIP_CERT PIP_INDEX_URL PIP_DEFAULT_TIMEOUT
+empty :=
+comma := ,
+preserved = $(subst $(empty) $(empty),$(comma),$(strip $(CLOSED_NETWORK)))
+ROOT  := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=$(preserved))
 
 # What runs: containers, the network for them, git over ssh.
 RUN_PACKAGES   = lxc uidmap nftables iproute2 e2fsprogs openssh-server openssh-client git sudo
 # What builds find in a container, since it shares the host's /usr.
-STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq openssl python3 python3-dev python3-pip tar xz-utils
+STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq openssl python3 python3-dev \
+  python3-pip tar xz-utils
 # What building and testing openruko itself takes.
 DEV_PACKAGES   = gcc libc6-dev make shellcheck
 
 SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* buildpacks/*/bin/* demo/*.sh) .ci/run
 
-.PHONY: help deps build install demo test lint unit system bench clean
+.PHONY: help deps build install demo test need-root lint unit system bench clean
+
+# The targets of `make test` need what `deps` installs, and one checkout; cargo uses all processors anyway.
+.NOTPARALLEL:
 
 help:
 	@echo 'make deps      install the Debian packages that running, building and testing need'
@@ -70,7 +82,15 @@ demo: deps
 	$(ROOT) $(MAKE) install PREFIX=$(STATE)/prefix OUT=$(OUT)
 	$(ROOT) demo/demo.sh $(STATE)
 
-test: deps lint unit system
+test: need-root deps lint unit system
+
+# First of all: nobody should wait minutes for this.
+need-root:
+	@test "$$(id -u)" = 0 || { \
+	  echo 'make: the system tests make users, bridges and containers: run this as root'; \
+	  echo '      (`make lint unit` needs no root)'; \
+	  exit 1; \
+	} >&2
 
 lint:
 	$(CARGO) fmt --all --check
@@ -80,8 +100,7 @@ lint:
 unit:
 	$(CARGO) test --locked --workspace
 
-system:
-	@test "$$(id -u)" = 0 || { echo 'the system tests make users, bridges and containers: run them as root'; exit 1; }
+system: need-root
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --package ruko-container --features system --test system
 	$(CARGO) test --locked --package openruko-tests --features system --test system

@@ -9,7 +9,7 @@ ssh_port=${DEMO_SSH_PORT:-2222}
 api_port=${DEMO_API_PORT:-5000}
 log=$state/up.log
 openruko=$state/prefix/bin/openruko
-work=$(mktemp -d)
+work=
 failures=0
 up=
 
@@ -31,26 +31,45 @@ expect() {
 }
 
 finish() {
-  local status=$?
+  local status=$? hint=
   trap - EXIT
-  if [ -n "$up" ] && kill -0 "$up" 2>/dev/null; then
-    kill -INT "$up"
+  if [ -n "$up" ]; then
+    hint="; the platform's log is $log"
+    kill -INT "$up" 2>/dev/null || true
     wait "$up" || true
+    "$openruko" teardown --state "$state/state" 2>/dev/null || true
   fi
-  "$openruko" teardown --state "$state/state" 2>/dev/null || true
-  rm -rf "$work"
+  [ -z "$work" ] || rm -rf "$work"
   if [ "$status" -eq 0 ] && [ "$failures" -eq 0 ]; then
     echo "demo: ok, everything as expected in $SECONDS s; its state is in $state"
   else
-    echo "demo: failed, $failures of the expectations above and exit status $status; the platform's log is $log"
+    echo "demo: failed, $failures of the expectations above and exit status $status$hint"
     exit 1
   fi
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+# Removes the state of the demo before, unless a platform is running there: that holds the lock.
+fresh_state() {
+  local status=0 lock=$state/state/lock
+  if [ ! -e "$lock" ]; then
+    rm -rf "$state/state"
+    return
+  fi
+  flock --nonblock --conflict-exit-code 75 "$lock" rm -rf "$state/state" || status=$?
+  if [ "$status" -eq 75 ]; then
+    echo "an \`openruko up\` runs on $state/state:" \
+      "stop it first, or name another directory (make demo STATE=...)" >&2
+  fi
+  return "$status"
+}
+
 heading "Starting the platform on a fresh state: $state/state"
-rm -rf "$state/state"
+work=$(mktemp -d)
+fresh_state
+# What the demo before said there would count as said now.
+: >"$log"
 "$openruko" up --state "$state/state" --ssh-listen "127.0.0.1:$ssh_port" --api-listen "127.0.0.1:$api_port" \
   --bridge rkdemo0 --subnet 10.212.0.1/24 2>"$log" &
 up=$!

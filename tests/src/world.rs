@@ -28,7 +28,7 @@ pub struct World {
     dir: TempDir,
     ssh: SocketAddr,
     up: Mutex<Option<Child>>,
-    _lock: Lock,
+    _locks: [Lock; 2],
 }
 
 impl World {
@@ -44,9 +44,9 @@ impl World {
             .unwrap();
         let lock = Lock::try_take(&dir.path().join("lock")).unwrap().expect("a new directory is nobody's");
         let (ssh, api) = (free_address(), free_address());
-        let world = Self { dir, ssh, up: Mutex::new(None), _lock: lock };
+        let (bridge, subnet, network) = free_network();
+        let world = Self { dir, ssh, up: Mutex::new(None), _locks: [lock, network] };
         world.install();
-        let (bridge, subnet) = free_network();
         let first = ["--ssh-listen", &ssh.to_string(), "--api-listen", &api.to_string(), "--bridge", &bridge]
             .map(str::to_owned)
             .into_iter()
@@ -313,7 +313,11 @@ fn sweep() {
     for entry in fs::read_dir(WORLDS).unwrap().flatten() {
         let world = entry.path();
         let lock = world.join("lock");
-        if lock.exists() && matches!(Lock::try_take(&lock), Ok(Some(_))) {
+        if !lock.exists() {
+            continue;
+        }
+        // Held until the world is gone.
+        if let Ok(Some(_lock)) = Lock::try_take(&lock) {
             until("the old world's processes are gone", Duration::from_secs(20), || {
                 let state = world.join("state/lock");
                 !state.exists() || matches!(Lock::try_take(&state), Ok(Some(_)))
@@ -328,15 +332,17 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A bridge name and a network that nobody on this machine has.
-fn free_network() -> (String, String) {
+/// A bridge name and a network that nobody on this machine has, and the lock that keeps it so.
+fn free_network() -> (String, String, Lock) {
     let taken = Command::new("ip").args(["-4", "-o", "addr"]).output().unwrap();
     let taken = String::from_utf8_lossy(&taken.stdout).into_owned();
-    let start = std::process::id() % 250;
-    for step in 0..250 {
-        let third = (start + step) % 250;
-        if !taken.contains(&format!(" 10.213.{third}.")) {
-            return (format!("rkt{third}"), format!("10.213.{third}.1/24"));
+    for third in 0..250 {
+        if taken.contains(&format!(" 10.213.{third}.")) {
+            continue;
+        }
+        // Not in a world's own directory: worlds begin at the same time.
+        if let Some(lock) = Lock::try_take(&Path::new(WORLDS).join(format!("net-{third}"))).unwrap() {
+            return (format!("rkt{third}"), format!("10.213.{third}.1/24"), lock);
         }
     }
     panic!("no network is free below 10.213.0.0/16");

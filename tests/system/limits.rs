@@ -31,6 +31,8 @@ fn refused(world: &World, user: &str, app: &str, script: &str) -> String {
     let repo = repo_that_builds_with(&dev, script);
     let pushed = repo.push(app, &["main"]);
     assert!(!pushed.ok, "{}", pushed.seen);
+    assert!(!pushed.seen.contains("protocol error"), "{}", pushed.seen);
+    assert!(!pushed.seen.contains("Connection to"), "{}", pushed.seen);
     assert_eq!(repo.remote_ref(app, "refs/heads/main"), None);
     assert!(world.releases(app).is_empty());
     assert!(world.lease(app).is_none());

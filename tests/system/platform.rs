@@ -1,5 +1,6 @@
 //! `openruko up` itself.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -16,7 +17,9 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("platform::git_user_may_start_containers_and_nothing_else", git_user_is_no_root),
 ];
 
-fn killed_api_comes_back(world: &World) {
+/// A world of its own: while the API is away, other tests would fail.
+fn killed_api_comes_back(_: &World) {
+    let world = &World::start(crate::limits::small);
     let dev = world.developer("anna");
     world.app("durable-app", &dev);
     let repo = dev.fixture("procfile");
@@ -33,8 +36,15 @@ fn killed_api_comes_back(world: &World) {
         health.status.success()
     });
     assert_eq!(world.releases("durable-app"), [1]);
-    repo.commit(&[("more", "1")]);
-    repo.deploy("durable-app");
+    // In the middle of a push the app is afterwards as after it: the commit is sent until it is answered.
+    let repo = repo_that_builds_with(&dev, "sleep 3");
+    let push = repo.push_command("durable-app", &["+main"]).stderr(Stdio::piped()).spawn().unwrap();
+    until("it is being built", Duration::from_secs(30), || world.container_of("durable-app").is_some());
+    let pids = world.processes(&["libexec/openruko/openruko-api"]);
+    kill(Pid::from_raw(pids[0].try_into().unwrap()), Signal::SIGKILL).unwrap();
+    let pushed = Pushed::from(push.wait_with_output().unwrap());
+    assert!(pushed.ok && pushed.seen.contains("Released v2"), "{}", pushed.seen);
+    assert_eq!(world.releases("durable-app"), [1, 2]);
 }
 
 fn second_up_is_refused(world: &World) {

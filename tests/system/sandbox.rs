@@ -60,6 +60,7 @@ fn build_sees_nothing_of_the_host(world: &World) {
     assert_eq!(seen.matches("fine: ").count(), 15, "{seen}");
     assert!(seen.contains("uid: 1000"), "{seen}");
     assert!(seen.contains("CapEff:\t0000000000000000"), "{seen}");
+    assert!(seen.contains("NoNewPrivs:\t1"), "{seen}");
     assert!(!seen.to_lowercase().contains("token"), "{seen}");
 }
 
@@ -80,7 +81,6 @@ fn build_reaches_no_service_of_the_host(world: &World) {
         r#"
         try() {{ timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2 && head -c1 <&3 >/dev/null" 2>/dev/null \
             && echo "LEAK: $1 $2" || echo "fine: $1 $2"; }}
-        host=$(ip -4 route 2>/dev/null | sed -n 's/^default via \([0-9.]*\).*/\1/p')
         try {bridge} {port}; try {bridge} {api}; try {bridge} {ssh}; try {bridge} 22
         try 127.0.0.1 {api}; try 127.0.0.1 {port}
         try 169.254.169.254 80; try 10.0.0.1 80; try 192.168.0.1 80; try 172.16.0.1 80
@@ -94,7 +94,7 @@ fn build_reaches_no_service_of_the_host(world: &World) {
 fn build_reaches_no_other_container(world: &World) {
     let dev = world.developer("nell");
     world.app("neighbour-app", &dev);
-    let neighbour = repo_that_builds_with(&dev, "echo BUILD-BEGUN; sleep 5");
+    let neighbour = repo_that_builds_with(&dev, "echo BUILD-BEGUN; sleep 12");
     thread::scope(|scope| {
         scope.spawn(|| neighbour.deploy("neighbour-app"));
         openruko_tests::until("the neighbour is being built", std::time::Duration::from_secs(60), || {
@@ -116,6 +116,7 @@ fn build_reaches_no_other_container(world: &World) {
             "#
         );
         let seen = built(world, "nils", "nosy-app", &script);
+        assert!(world.container_of("neighbour-app").is_some(), "the neighbour was there all the time");
         assert!(seen.contains(&format!("tried as {prefix}.")), "{seen}");
         assert!(!seen.contains("LEAK"), "{seen}");
     });

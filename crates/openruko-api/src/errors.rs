@@ -7,6 +7,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ruko_api_types::{ApiError, Holder};
 
+use crate::store::dialect;
+
 /// Why a call was not carried out.
 #[derive(Debug)]
 pub(crate) enum ApiFault {
@@ -100,6 +102,11 @@ impl IntoResponse for ApiFault {
             Self::Database(sqlx::Error::PoolTimedOut) => {
                 tracing::error!("no database connection became free in time");
                 (StatusCode::SERVICE_UNAVAILABLE, "busy", "The API is too busy. Try again.".to_owned())
+            }
+            Self::Database(error) if dialect::is_disk_full(&error) => {
+                tracing::error!(cause = ruko_core::exit::chain(&error), "the disk of the database is full");
+                let message = "The disk that holds the API's database is full.".to_owned();
+                (StatusCode::INSUFFICIENT_STORAGE, "disk_full", message)
             }
             Self::Database(error) => internal(&ruko_core::exit::chain(&error)),
             Self::Internal(cause) => internal(&cause),

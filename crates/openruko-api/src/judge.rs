@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruko_api_types::{Commit, CommitRelease, ConfigVarChange, Manifest, Output, RefUpdate, Stored};
+use ruko_core::names::is_ref_name;
 use ruko_core::{ConfigVarName, message};
 
 use crate::errors::{Answer, ApiFault};
@@ -35,8 +36,8 @@ pub(crate) fn commit(commit: &Commit, settings: &Settings) -> Answer<()> {
         format!("A push moves from 1 to {MAX_REFS} refs, not {}.", commit.refs.len())
     })?;
     for update in &commit.refs {
-        require(update.name.starts_with("refs/") && update.name.len() <= MAX_REF_NAME, || {
-            format!("`{}` is not the name of a ref.", shown(&update.name))
+        require(is_branch_or_tag(&update.name), || {
+            format!("`{}` is not the name of a branch or tag.", shown(&update.name))
         })?;
     }
     let built = commit.release.as_ref().map(|release| &release.manifest);
@@ -50,6 +51,12 @@ pub(crate) fn commit(commit: &Commit, settings: &Settings) -> Answer<()> {
         Some(built) => release(built, &commit.refs, settings),
         None => Ok(()),
     }
+}
+
+/// A full name that git-check-ref-format(1) accepts, of a kind that a push may move.
+fn is_branch_or_tag(name: &str) -> bool {
+    let kind = ["refs/heads/", "refs/tags/"].iter().any(|kind| name.starts_with(kind));
+    kind && name.len() <= MAX_REF_NAME && is_ref_name(name.as_bytes())
 }
 
 fn release(release: &CommitRelease, refs: &[RefUpdate], settings: &Settings) -> Answer<()> {
@@ -203,6 +210,47 @@ pub(crate) fn output(output: &Output, reaches: u64, limit: u64) -> Answer<Option
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_branches_and_tags_that_git_accepts_are_moved() {
+        for good in ["refs/heads/main", "refs/heads/a/b.c", "refs/tags/v1.0", "refs/heads/é", "refs/heads/-a"]
+        {
+            assert!(is_branch_or_tag(good), "{good}");
+        }
+        for bad in [
+            "",
+            "main",
+            "HEAD",
+            "refs/",
+            "refs/heads",
+            "refs/heads/",
+            "refs/notes/x",
+            "refs/headsx/a",
+            "refs/heads/a..b",
+            "refs/heads/../../x",
+            "refs/heads/.a",
+            "refs/heads/a/.b",
+            "refs/heads/a.lock",
+            "refs/heads/a.lock/b",
+            "refs/heads/a b",
+            "refs/heads/a\nb",
+            "refs/heads/a\x7f",
+            "refs/heads/a~1",
+            "refs/heads/a^",
+            "refs/heads/a:b",
+            "refs/heads/a?",
+            "refs/heads/a*",
+            "refs/heads/a[b",
+            "refs/heads/a\\b",
+            "refs/heads/a@{b",
+            "refs/heads//a",
+            "refs/heads/a/",
+            "refs/tags/a.",
+        ] {
+            assert!(!is_branch_or_tag(bad), "{bad:?}");
+        }
+        assert!(!is_branch_or_tag(&format!("refs/heads/{}", "x".repeat(MAX_REF_NAME))));
+    }
 
     fn vars(pairs: &[(&str, &str)]) -> BTreeMap<ConfigVarName, String> {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), (*value).to_owned())).collect()

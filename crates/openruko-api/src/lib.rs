@@ -35,7 +35,8 @@ const PROGRAM: &str = "openruko-api";
 #[command(
     name = PROGRAM,
     version,
-    after_help = "Example:\n  openruko-api --config /etc/openruko/config.toml --check"
+    after_help = "Example:\n  openruko-api --config /etc/openruko/config.toml --check\n\n\
+                  RUST_LOG=debug in the environment logs every request."
 )]
 struct Args {
     /// The configuration file [default: $OPENRUKO_CONFIG, else /etc/openruko/config.toml]

@@ -133,6 +133,10 @@ async fn logged(request: Request, next: Next) -> Response {
         Err(_) => ApiFault::too_slow().into_response(),
     };
     let (status, ms) = (response.status().as_u16(), begun.elapsed().as_millis());
-    tracing::info!(%method, path, status, ms, "answered");
+    if response.status().is_server_error() {
+        tracing::warn!(%method, path, status, ms, "answered");
+    } else {
+        tracing::debug!(%method, path, status, ms, "answered");
+    }
     response
 }

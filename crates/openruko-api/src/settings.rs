@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ruko_core::config::{ApiConfig, BuildLimits};
+use ruko_core::names::is_ref_name;
 use ruko_core::{AppName, PushId, StackName, TemplateName};
 
 use crate::auth::Tokens;
@@ -117,7 +118,9 @@ fn web_url(raw: &str) -> Result<String, BadSetting> {
 }
 
 fn deploy_refs(raw: &[String]) -> Result<Vec<String>, BadSetting> {
-    if raw.is_empty() || !raw.iter().all(|name| name.starts_with("refs/heads/")) {
+    if raw.is_empty()
+        || !raw.iter().all(|name| name.starts_with("refs/heads/") && is_ref_name(name.as_bytes()))
+    {
         return Err(bad("deploy_refs", "must name branches in full, such as refs/heads/main"));
     }
     Ok(raw.to_vec())
@@ -131,8 +134,9 @@ fn lease(seconds: u64) -> Result<Duration, BadSetting> {
 }
 
 fn limits(limits: BuildLimits) -> Result<BuildLimits, BadSetting> {
-    let BuildLimits { build_seconds, memory_bytes, pids, disk_bytes, slug_bytes, output_bytes } = limits;
-    for limit in [build_seconds, memory_bytes, pids, disk_bytes, slug_bytes, output_bytes] {
+    let BuildLimits { build_seconds, memory_bytes, pids, disk_bytes, slug_bytes, output_bytes, cache_bytes } =
+        limits;
+    for limit in [build_seconds, memory_bytes, pids, disk_bytes, slug_bytes, output_bytes, cache_bytes] {
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(bad("limits", format!("must each be from 1 to {MAX_LIMIT}")));
         }
@@ -188,6 +192,7 @@ pub(crate) mod tests {
             ("web_url", "web_url = 'http://localhost/'"),
             ("deploy_refs", "deploy_refs = []"),
             ("deploy_refs", "deploy_refs = ['main']"),
+            ("deploy_refs", "deploy_refs = ['refs/heads/a..b']"),
             ("lease_seconds", "lease_seconds = 0"),
             ("lease_seconds", "lease_seconds = 3601"),
             ("components", "components = { serve = 'abc' }"),
@@ -196,6 +201,7 @@ pub(crate) mod tests {
                 "components = { surf = '0000000000000000000000000000000000000000000000000000000000000000' }",
             ),
             ("limits", "limits = { pids = 0 }"),
+            ("limits", "limits = { cache_bytes = 0 }"),
         ] {
             let refused = Settings::try_from(&config(wrong)).unwrap_err().to_string();
             assert!(refused.starts_with(&format!("the configuration's [api] {key} ")), "{wrong}: {refused}");

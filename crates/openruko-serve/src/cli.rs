@@ -80,9 +80,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         (Some(Command::Connect { address, port }), _) => {
             ruko_core::report("openruko-serve", inner_ssh::connect(SocketAddrV4::new(address, port)))
         }
-        (Some(Command::Finish), _) => {
-            ruko_core::report("openruko-serve", context(cli.config).and_then(|context| finish::run(&context)))
-        }
+        (Some(Command::Finish), _) => ruko_core::report("openruko-serve", finish::run()),
         (None, Some(user)) => serve(cli.config, &user),
         (None, None) => {
             let fault = Fault::usage("who is it for? give a user name, or `keys FINGERPRINT`");
@@ -123,7 +121,7 @@ fn serve(config_path: PathBuf, user: &UserName) -> ExitCode {
     let context = match context(config_path) {
         Ok(context) => context,
         Err(fault) => {
-            terminal::log(&fault);
+            terminal::log(&fault.message);
             let fault = Fault::try_again("This server is not set up to serve git at the moment.")
                 .hint("Tell its admin to run: openruko-serve --check");
             return terminal::refuse(request.service, &fault);

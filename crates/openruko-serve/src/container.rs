@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const LIMITS_WITHIN: Duration = Duration::from_secs(2);
 
 /// A container, or one that will be. Its life-line is the keeper's stdin: dropped, the container ends.
 pub(crate) struct Container {
-    lifeline: Mutex<ChildStdin>,
+    lifeline: Mutex<Option<ChildStdin>>,
     limits: Mutex<Receiver<Vec<LimitMet>>>,
 }
 
@@ -32,15 +32,16 @@ impl Container {
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .current_dir("/")
             .spawn()
             .fault(format!("cannot run `{program}`"))?;
         let lifeline = keeper.stdin.take().ok_or_else(|| Fault::refused("the keeper has no stdin"))?;
         let stdout = keeper.stdout.take().ok_or_else(|| Fault::refused("the keeper has no stdout"))?;
+        let stderr = keeper.stderr.take().ok_or_else(|| Fault::refused("the keeper has no stderr"))?;
         let (limits_sender, limits) = mpsc::channel();
-        thread::spawn(move || forward(stdout, &limits_sender, &events));
-        Ok(Self { lifeline: Mutex::new(lifeline), limits: Mutex::new(limits) })
+        thread::spawn(move || forward(stdout, stderr, &limits_sender, &events));
+        Ok(Self { lifeline: Mutex::new(Some(lifeline)), limits: Mutex::new(limits) })
     }
 
     /// Asks for the container.
@@ -51,6 +52,8 @@ impl Container {
     /// The bounds that it met so far; none when it cannot be asked any more.
     pub(crate) fn limits_met(&self) -> Vec<LimitMet> {
         let Ok(answers) = self.limits.lock() else { return Vec::new() };
+        // An answer that came too late for an earlier question is none to this one.
+        while answers.try_recv().is_ok() {}
         match self.send(&RunRequest::Limits) {
             Ok(()) => answers.recv_timeout(LIMITS_WITHIN).unwrap_or_default(),
             Err(_) => Vec::new(),
@@ -60,26 +63,44 @@ impl Container {
     fn send(&self, line: &impl serde::Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        let mut lifeline = self.lifeline.lock().map_err(|_| io::Error::other("the life-line is broken"))?;
-        lifeline.write_all(&text)
+        let mut lifeline = self.lifeline.lock().unwrap_or_else(PoisonError::into_inner);
+        lifeline.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write_all(&text)
+    }
+
+    /// Lets go of the life-line: the container ends.
+    pub(crate) fn let_go(&self) {
+        drop(self.take_lifeline());
+    }
+
+    fn take_lifeline(&self) -> Option<ChildStdin> {
+        self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Gives the life-line away: the container lives as long as its new holder.
     pub(crate) fn into_lifeline(self) -> Option<ChildStdin> {
-        self.lifeline.into_inner().ok()
+        self.take_lifeline()
     }
 }
 
-/// Reads the keeper's lines until it closes its stdout.
-fn forward(stdout: impl Read, limits: &Sender<Vec<LimitMet>>, events: &Sender<Event>) {
+/// Reads the keeper's lines until it closes its stdout; what it says on stderr is its last word.
+fn forward(stdout: impl Read, stderr: impl Read, limits: &Sender<Vec<LimitMet>>, events: &Sender<Event>) {
     let mut lines = BufReader::new(stdout);
-    while let Ok(Some(event)) = read_event(&mut lines) {
-        let _ = match event {
-            RunEvent::Limits { met } => limits.send(met).is_ok(),
-            event => events.send(Event::Container(event)).is_ok(),
-        };
-    }
-    let _ = events.send(Event::ContainerClosed);
+    let last_word = loop {
+        match read_event(&mut lines) {
+            Ok(Some(RunEvent::Limits { met })) => drop(limits.send(met)),
+            Ok(Some(event)) => drop(events.send(Event::Container(event))),
+            Ok(None) => break last_word(stderr),
+            // It may well go on living; nothing more is believed of it.
+            Err(why) => break format!("what the keeper said cannot be read: {why}"),
+        }
+    };
+    let _ = events.send(Event::ContainerClosed { last_word });
+}
+
+fn last_word(stderr: impl Read) -> String {
+    let mut word = String::new();
+    let _ = stderr.take(MAX_LINE as u64).read_to_string(&mut word);
+    word
 }
 
 fn read_event(lines: &mut impl BufRead) -> io::Result<Option<RunEvent>> {
@@ -109,21 +130,28 @@ mod tests {
         let (container, events) = keeper(script);
         assert_eq!(container.limits_met(), [LimitMet { limit: ruko_core::container::Limit::Pids, value: 9 }]);
         assert!(matches!(events.recv().unwrap(), Event::Container(RunEvent::Failed { .. })));
-        assert!(matches!(events.recv().unwrap(), Event::ContainerClosed));
+        assert!(matches!(events.recv().unwrap(), Event::ContainerClosed { .. }));
         drop(container);
+    }
+
+    #[test]
+    fn what_a_keeper_says_last_is_kept() {
+        let (_container, events) = keeper("echo sudo: a password is required >&2; exit 1");
+        let Event::ContainerClosed { last_word } = events.recv().unwrap() else { panic!() };
+        assert_eq!(last_word, "sudo: a password is required\n");
     }
 
     #[test]
     fn letting_go_of_the_lifeline_ends_the_keeper() {
         let (container, events) = keeper("cat >/dev/null");
-        drop(container);
-        assert!(matches!(events.recv().unwrap(), Event::ContainerClosed));
+        container.let_go();
+        assert!(matches!(events.recv().unwrap(), Event::ContainerClosed { .. }));
     }
 
     #[test]
     fn a_keeper_that_talks_nonsense_is_as_good_as_gone() {
         let (container, events) = keeper("echo nonsense; cat");
-        assert!(matches!(events.recv().unwrap(), Event::ContainerClosed));
+        assert!(matches!(events.recv().unwrap(), Event::ContainerClosed { .. }));
         drop(container);
     }
 }

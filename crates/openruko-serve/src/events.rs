@@ -21,8 +21,11 @@ pub(crate) enum Event {
     LeaseLost,
     /// The container's keeper spoke.
     Container(RunEvent),
-    /// The container's keeper closed its stdout.
-    ContainerClosed,
+    /// The container's keeper has ended.
+    ContainerClosed {
+        /// What it said on stderr, for the admin.
+        last_word: String,
+    },
     /// The ssh that runs the git service in the container ended.
     GitEnded,
 }

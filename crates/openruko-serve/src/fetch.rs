@@ -9,9 +9,9 @@ use ruko_core::{ContainerName, Fault, UserName};
 use crate::cli::Context;
 use crate::events::Events;
 use crate::host::FetchHost;
-use crate::push::{api_down, denied, end, not_begun, passed_on};
+use crate::push::{api_down, denied, end, not_begun, not_started, passed_on};
 use crate::request::Request;
-use crate::session::{Cut, Session};
+use crate::session::Session;
 
 /// Runs a fetch to its end.
 pub(crate) fn run(
@@ -23,12 +23,12 @@ pub(crate) fn run(
     let fetch = context.api.open_fetch(&request.app, user).map_err(|why| api_down(&why))?;
     let fetch = fetch.ok_or_else(|| denied(&request.app))?;
     let session = Session::begin(context, events).map_err(not_begun)?;
-    serve(context, &fetch, request, session).or_else(end)
-}
-
-fn serve(context: &Context, fetch: &Fetch, request: &Request, session: Session) -> Result<ExitCode, Cut> {
-    let name = ContainerName::generate("fetch");
-    let running = session.start(name, fetch.template.clone(), &fetch.limits)?;
-    let host = FetchHost { layers: &fetch.repo };
-    running.git(context, request.service, &host).map(passed_on)
+    let Fetch { template, limits, repo, .. } = fetch;
+    match session.start(ContainerName::generate("fetch"), template, &limits) {
+        Ok(running) => {
+            let host = FetchHost { layers: &repo };
+            Ok(running.git(context, request.service, &host).map_or_else(end, passed_on))
+        }
+        Err(cut) => not_started(cut),
+    }
 }

@@ -3,18 +3,22 @@
 //! for the end of the one that served it.
 
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use ruko_core::{Exit, Fault, Hint};
 use ruko_sys::process::CommandSys;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Context;
 use crate::container::Container;
 use crate::inner_ssh::{self, Endpoint};
 use crate::runtime_dir::RuntimeDir;
-use crate::storage;
+use crate::storage::{self, Failure};
+use crate::terminal;
+
+/// How long a container may take to hand its cache over. It holds a slot of the machine meanwhile.
+const CACHE_WITHIN: Duration = Duration::from_secs(120);
 
 /// What is left to do. It goes to the other process over its stdin; the container's life-line is its
 /// stdout.
@@ -29,52 +33,62 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Starts the process that does it.
-    pub(crate) fn hand_over(&self, config: &Path, container: Container) -> io::Result<()> {
-        let lifeline =
-            container.into_lifeline().ok_or_else(|| io::Error::other("the life-line is broken"))?;
+    /// Starts the process that does it. It inherits the container's life-line and the directory's lock.
+    pub(crate) fn hand_over(&self, container: Container, dir: &RuntimeDir) -> io::Result<()> {
+        let lifeline = container.into_lifeline().ok_or_else(|| io::Error::other("the container is gone"))?;
         let mut finisher = Command::new(std::env::current_exe()?)
-            .arg("--config")
-            .arg(config)
             .arg("finish")
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(lifeline)
-            .stderr(Stdio::null())
+            .stderr(dir.lock_for_heir()?)
             .current_dir("/")
             .own_session()
             .spawn()?;
         let mut stdin = finisher.stdin.take().ok_or_else(|| io::Error::other("no stdin"))?;
         stdin.write_all(&serde_json::to_vec(self)?)
     }
+
+    /// Deletes what nothing refers to any more.
+    pub(crate) fn discard(&self) {
+        self.discard.iter().for_each(|url| storage::discard(url));
+    }
 }
 
-/// The other process.
-pub(crate) fn run(_context: &Context) -> Result<Exit, Fault> {
+/// The other process. Its stderr is the lock file: nobody reads it any more.
+pub(crate) fn run() -> Result<Exit, Fault> {
     let plan: Plan = serde_json::from_reader(io::stdin().lock()).fault("cannot read what is left to do")?;
-    let dir = RuntimeDir::adopt(plan.dir.clone())?;
+    let dir = RuntimeDir::adopt(plan.dir.clone());
     let stored = match &plan.cache {
         Some(url) => store_cache(&dir, &plan, url),
         None => Ok(()),
     };
-    plan.discard.iter().for_each(|url| storage::discard(url));
+    plan.discard();
+    if let Err(fault) = &stored {
+        terminal::log(&fault.message);
+    }
     stored.map(|()| Exit::Ok)
 }
 
 /// Streams the cache out of the container into storage. One that breaks off is not stored.
 fn store_cache(dir: &RuntimeDir, plan: &Plan, url: &str) -> Result<(), Fault> {
-    let mut ssh = inner_ssh::ruko_slug(dir, &plan.endpoint, None, "cache")?;
-    let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut ssh = inner_ssh::ruko_slug(dir, &plan.endpoint, None, "cache", Some(CACHE_WITHIN))?;
+    let ssh = ssh.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = ssh.spawn().fault("cannot run `ssh`")?;
     let stdout = child.stdout.take().ok_or_else(|| Fault::refused("ssh has no stdout"))?;
     let mut cache = WholeOutput { stdout, child };
     let mut first = [0];
-    if cache.read(&mut first)? == 0 {
+    if cache.read(&mut first).fault("cannot fetch the build cache")? == 0 {
         return Ok(());
     }
     let mut cache = io::Cursor::new(first).chain(cache);
-    storage::put("build cache", url, &mut cache, plan.cache_max_bytes)
-        .map(|_| ())
-        .map_err(|refusal| Fault::refused(refusal.0))
+    match storage::put(url, &mut cache, plan.cache_max_bytes) {
+        Ok(_) => Ok(()),
+        Err(Failure::TooLarge { bytes, max }) => Err(Fault::refused(format!(
+            "a build cache of {bytes} bytes is larger than {max} and was not kept"
+        ))),
+        Err(Failure::Cause(cause)) => Err(Fault::refused(format!("a build cache was not kept: {cause}"))),
+    }
 }
 
 /// The output of a child, which ends well only when the child did.

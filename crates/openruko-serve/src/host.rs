@@ -1,6 +1,8 @@
 //! The host side of a push: what its container may ask for, and what is believed of what it says.
 
+use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -9,9 +11,12 @@ use ruko_api_client::{ApiClient, ApiClientError};
 use ruko_api_types::{Commit, CommitRelease, Committed, Manifest, Output, Push, RefUpdate, Stored};
 use ruko_channel::{BuildRequest, CommitRequest, Host, Refusal};
 use ruko_core::exit::{chain, one_line};
+use ruko_core::message;
+use ruko_core::names::is_ref_name;
 
 use crate::container::Container;
-use crate::storage;
+use crate::storage::{self, Failure};
+use crate::terminal;
 
 /// More refs than this in one push are refused.
 const MAX_REFS: usize = 10_000;
@@ -28,21 +33,43 @@ pub(crate) struct PushHost<'a> {
     api: &'a ApiClient,
     push: &'a Push,
     container: &'a Container,
-    env: std::collections::BTreeMap<String, String>,
-    state: Mutex<State>,
+    env: BTreeMap<String, String>,
+    ended: &'a AtomicBool,
+    objects: Mutex<Objects>,
+    told: Mutex<Told>,
     output: Mutex<u64>,
 }
 
-/// What happened so far.
+/// What is stored. Held locked while anything is being stored or committed, so that what is committed is
+/// what was counted and hashed.
 #[derive(Default)]
-struct State {
+struct Objects {
     slug: Option<Stored>,
     repo: Option<Stored>,
-    committed: Option<Committed>,
-    failure: Option<String>,
+    commit: Commitment,
+}
+
+/// How far the one commit of this push is.
+#[derive(Default)]
+enum Commitment {
+    /// None was sent, or it was refused: nothing was changed.
+    #[default]
+    None,
+    /// It was sent and its answer never came: it may have been made.
+    InDoubt,
+    /// It is made.
+    Made(Committed),
+}
+
+/// What the container told, and what went wrong here.
+#[derive(Default)]
+struct Told {
+    /// git has asked for a build.
     heard: bool,
-    /// A commit was sent and its answer never came: it may have been made.
-    in_doubt: bool,
+    /// Why the build failed, in its own words.
+    failure: Option<String>,
+    /// What the admin should know beyond it.
+    detail: Option<String>,
 }
 
 /// How a push went, as far as its container said anything.
@@ -62,24 +89,72 @@ impl<'a> PushHost<'a> {
         api: &'a ApiClient,
         push: &'a Push,
         container: &'a Container,
-        env: std::collections::BTreeMap<String, String>,
+        env: BTreeMap<String, String>,
+        ended: &'a AtomicBool,
     ) -> Self {
-        Self { api, push, container, env, state: Mutex::default(), output: Mutex::default() }
+        Self {
+            api,
+            push,
+            container,
+            env,
+            ended,
+            objects: Mutex::default(),
+            told: Mutex::default(),
+            output: Mutex::default(),
+        }
     }
 
     /// How it went.
     pub(crate) fn outcome(&self) -> Outcome {
-        let state = self.state();
-        match (&state.committed, &state.failure) {
-            (Some(committed), _) => Outcome::Committed(committed.clone()),
-            (None, Some(reason)) => Outcome::Failed(reason.clone()),
-            (None, None) if state.heard => Outcome::Broken,
-            (None, None) => Outcome::Nothing,
+        let told = self.told();
+        if let Commitment::Made(committed) = &lock(&self.objects).commit {
+            return Outcome::Committed(committed.clone());
+        }
+        match (&told.failure, &told.detail) {
+            (Some(reason), None) => Outcome::Failed(reason.clone()),
+            (Some(reason), Some(detail)) => Outcome::Failed(format!("{reason} ({detail})")),
+            (None, _) if told.heard => Outcome::Broken,
+            (None, _) => Outcome::Nothing,
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn told(&self) -> MutexGuard<'_, Told> {
+        lock(&self.told)
+    }
+
+    /// Keeps a cause for the admin; what the developer is told names no places of the host.
+    fn refuse(&self, words: String, cause: String) -> Refusal {
+        self.told().detail = Some(cause);
+        Refusal(words)
+    }
+
+    /// Stores one object. A push has one of each, one after the other, and none after its commit: otherwise
+    /// there could be other bytes in storage than were committed.
+    fn store(
+        &self,
+        what: &str,
+        url: &str,
+        max_bytes: u64,
+        bytes: &mut dyn Read,
+        place: fn(&mut Objects) -> &mut Option<Stored>,
+    ) -> Result<Stored, Refusal> {
+        let Ok(mut objects) = self.objects.try_lock() else {
+            return Err(Refusal(format!("The {what} was not stored: another object is on its way.")));
+        };
+        if !matches!(objects.commit, Commitment::None) {
+            return Err(Refusal(format!("The {what} was not stored: this push is committed already.")));
+        }
+        *place(&mut objects) = None;
+        let stored = storage::put(url, bytes, max_bytes).map_err(|why| match why {
+            Failure::TooLarge { bytes, max } => Refusal(format!(
+                "The {what} is too large: {}, and {} is the limit.",
+                message::bytes(bytes),
+                message::bytes(max)
+            )),
+            Failure::Cause(cause) => self.refuse(format!("The {what} could not be stored."), cause),
+        })?;
+        *place(&mut objects) = Some(stored.clone());
+        Ok(stored)
     }
 
     /// Sends a commit until it is answered: it is idempotent, and the API may be starting again.
@@ -87,7 +162,9 @@ impl<'a> PushHost<'a> {
         let mut tries = 1;
         loop {
             match self.api.commit(&self.push.push, commit) {
-                Err(why) if !definite(&why) && tries < COMMIT_TRIES => {
+                Err(why)
+                    if !definite(&why) && tries < COMMIT_TRIES && !self.ended.load(Ordering::Acquire) =>
+                {
                     tries += 1;
                     thread::sleep(COMMIT_PAUSE);
                 }
@@ -98,17 +175,21 @@ impl<'a> PushHost<'a> {
 
     /// Deletes what was stored for a commit that is certainly not made.
     pub(crate) fn discard_uncommitted(&self) {
-        let state = self.state();
-        if state.committed.is_some() || state.in_doubt {
+        let objects = lock(&self.objects);
+        if !matches!(objects.commit, Commitment::None) {
             return;
         }
-        if state.slug.is_some() {
+        if objects.slug.is_some() {
             storage::discard(&self.push.slug.put);
         }
-        if state.repo.is_some() {
+        if objects.repo.is_some() {
             storage::discard(&self.push.repo.put);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether an error says that nothing was done, and not only that the answer is missing.
@@ -117,21 +198,20 @@ fn definite(why: &ApiClientError) -> bool {
 }
 
 /// Why a commit was not made, or is not known to be.
-fn not_committed(why: &ApiClientError) -> Refusal {
-    Refusal(match why.status() {
-        Some(409) => "The repository has changed since this push began; push again.".to_owned(),
-        Some(410) => "The lease of this push ran out; nothing was changed. Push again.".to_owned(),
-        _ if definite(why) => format!("The release was not accepted: {}", chain(why)),
-        _ => format!(
-            "The server did not answer whether the release was made; look at it with `git fetch`: {}",
-            chain(why)
-        ),
-    })
+fn not_committed(why: &ApiClientError) -> &'static str {
+    match why.status() {
+        Some(409) => "The repository has changed since this push began; push again.",
+        Some(410) => "The lease of this push ran out; nothing was changed. Push again.",
+        _ if definite(why) => "The release was not accepted; nothing was changed.",
+        _ => {
+            "It is not known whether the release was made: the server did not answer. Run `git fetch` to see."
+        }
+    }
 }
 
 impl Host for PushHost<'_> {
     fn build(&self) -> Result<BuildRequest, Refusal> {
-        self.state().heard = true;
+        self.told().heard = true;
         let push = self.push;
         Ok(BuildRequest {
             push: push.push.clone(),
@@ -147,7 +227,7 @@ impl Host for PushHost<'_> {
     }
 
     fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
-        repo(&self.push.repo.get)
+        repo(&self.push.repo.get).map_err(|cause| self.refuse(NO_REPO.to_owned(), cause))
     }
 
     fn cache(&self) -> Option<Box<dyn Read>> {
@@ -156,50 +236,53 @@ impl Host for PushHost<'_> {
     }
 
     fn store_slug(&self, bytes: &mut dyn Read) -> Result<Stored, Refusal> {
-        self.state().slug = None;
         let slug = &self.push.slug;
-        let stored = storage::put("slug", &slug.put, bytes, slug.max_bytes)?;
-        self.state().slug = Some(stored.clone());
-        Ok(stored)
+        self.store("slug", &slug.put, slug.max_bytes, bytes, |objects| &mut objects.slug)
     }
 
     fn store_repo(&self, bytes: &mut dyn Read) -> Result<Stored, Refusal> {
-        self.state().repo = None;
-        let stored = storage::put("repository", &self.push.repo.put, bytes, self.push.limits.disk_bytes)?;
-        self.state().repo = Some(stored.clone());
-        Ok(stored)
+        let most = self.push.limits.disk_bytes;
+        self.store("repository", &self.push.repo.put, most, bytes, |objects| &mut objects.repo)
     }
 
     fn commit(&self, request: CommitRequest) -> Result<Committed, Refusal> {
         // Held for the whole call: there is one commit in a push.
-        let mut state = self.state();
-        if state.committed.is_some() {
+        let mut objects = lock(&self.objects);
+        if !matches!(objects.commit, Commitment::None) {
             return Err(Refusal("This push is committed already.".to_owned()));
         }
-        let commit = judge(self.push, &state, request)?;
-        let answer = self.send_commit(&commit);
-        state.in_doubt = answer.as_ref().is_err_and(|why| !definite(why));
-        let committed = answer.map_err(|why| not_committed(&why))?;
-        state.committed = Some(committed.clone());
-        Ok(committed)
+        let commit = judge(self.push, &objects, request)?;
+        match self.send_commit(&commit) {
+            Ok(committed) => {
+                objects.commit = Commitment::Made(committed.clone());
+                Ok(committed)
+            }
+            Err(why) => {
+                if !definite(&why) {
+                    objects.commit = Commitment::InDoubt;
+                }
+                Err(self.refuse(not_committed(&why).to_owned(), chain(&why)))
+            }
+        }
     }
 
     fn output(&self, text: &str) {
         let Ok(mut offset) = self.output.lock() else { return };
         let left = self.push.limits.output_bytes.saturating_sub(*offset);
-        let text = cut(text, usize::try_from(left).unwrap_or(usize::MAX));
+        let text = for_record(cut(text, usize::try_from(left).unwrap_or(usize::MAX)));
         if text.is_empty() {
             return;
         }
-        let piece = Output { offset: *offset, text: text.to_owned() };
+        let length = text.len() as u64;
+        let piece = Output { offset: *offset, text };
         // The record is not worth a failed push; the next piece begins where this one should have.
         if self.api.output(&self.push.push, &piece).is_ok() {
-            *offset += text.len() as u64;
+            *offset += length;
         }
     }
 
     fn failed(&self, reason: &str) -> Vec<String> {
-        self.state().failure = Some(one_line(cut(reason, MAX_TEXT)));
+        self.told().failure = Some(one_line(cut(reason, MAX_TEXT)));
         self.container.limits_met().iter().map(ToString::to_string).collect()
     }
 }
@@ -215,7 +298,10 @@ impl Host for FetchHost<'_> {
     }
 
     fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
-        repo(self.layers)
+        repo(self.layers).map_err(|cause| {
+            terminal::log(&cause);
+            Refusal(NO_REPO.to_owned())
+        })
     }
 
     fn cache(&self) -> Option<Box<dyn Read>> {
@@ -245,36 +331,39 @@ fn only_a_fetch() -> Refusal {
     Refusal("This is a fetch: nothing is built or stored.".to_owned())
 }
 
-/// The stored repository. An object that the API knows of and storage has not is an error: taking it for
-/// an empty repository would lose every ref with the next push.
-fn repo(layers: &[String]) -> Result<Option<Box<dyn Read>>, Refusal> {
+/// What a developer is told about a repository that cannot be had.
+const NO_REPO: &str = "The app's repository cannot be read. Tell the server's admin; nothing was changed.";
+
+/// The stored repository, or why it cannot be had. An object that the API knows of and storage has not is an
+/// error: taking it for an empty repository would lose every ref with the next push.
+fn repo(layers: &[String]) -> Result<Option<Box<dyn Read>>, String> {
     match layers {
         [] => Ok(None),
-        [layer] => match storage::get(layer)? {
-            Some(object) => Ok(Some(object)),
-            None => Err(Refusal(
-                "The app's repository is missing in storage. Tell the server's admin.".to_owned(),
-            )),
+        [layer] => match storage::get(layer) {
+            Ok(Some(object)) => Ok(Some(object)),
+            Ok(None) => Err(format!("`{layer}` is not in storage")),
+            Err(Failure::Cause(cause)) => Err(cause),
+            Err(Failure::TooLarge { .. }) => unreachable!("nothing is stored"),
         },
-        _ => Err(Refusal("The app's repository has more layers than this server can read.".to_owned())),
+        _ => Err(format!("the repository has {} layers; this version reads one", layers.len())),
     }
 }
 
 /// Decides whether what a container wants to commit can be, and with which of the stored objects.
-fn judge(push: &Push, state: &State, request: CommitRequest) -> Result<Commit, Refusal> {
+fn judge(push: &Push, objects: &Objects, request: CommitRequest) -> Result<Commit, Refusal> {
     let refuse = |why: &str| Err(Refusal(why.to_owned()));
-    let Some(repo) = state.repo.clone() else { return refuse("The repository was not stored.") };
+    let Some(repo) = objects.repo.clone() else { return refuse("The repository was not stored.") };
     if request.refs.is_empty() || request.refs.len() > MAX_REFS {
         return Err(Refusal(format!(
             "A push moves 1 to {MAX_REFS} refs; this one moves {}.",
             request.refs.len()
         )));
     }
-    if request.refs.iter().any(|update| !plain(&update.name)) {
-        return refuse("The name of a ref is too long or holds control characters.");
+    if !request.refs.iter().all(|update| is_storable_ref(&update.name)) {
+        return refuse("Only branches and tags are stored, under names that git takes.");
     }
     let deploys = request.refs.iter().any(|update| push.deploy_refs.contains(&update.name));
-    let release = match (request.manifest, state.slug.clone(), deploys) {
+    let release = match (request.manifest, objects.slug.clone(), deploys) {
         (None, _, false) => None,
         (Some(manifest), Some(slug), true) => {
             judge_manifest(push, &request.refs, &manifest)?;
@@ -299,10 +388,23 @@ fn judge_manifest(push: &Push, refs: &[RefUpdate], manifest: &Manifest) -> Resul
             manifest.process_types.len()
         )));
     }
+    if !manifest.default_types.iter().all(|name| manifest.process_types.contains_key(name)) {
+        return refuse("A default process type is not among the process types.");
+    }
     if !plain(&manifest.buildpack) || !manifest.process_types.values().all(|command| plain(command)) {
         return refuse("A command or the buildpack's name is too long or holds control characters.");
     }
     Ok(())
+}
+
+fn is_storable_ref(name: &str) -> bool {
+    let stored = ["refs/heads/", "refs/tags/"].iter().any(|kind| name.starts_with(kind));
+    stored && name.len() <= MAX_TEXT && is_ref_name(name.as_bytes())
+}
+
+/// Text for a record that is shown on terminals: line ends and tabs are its only control characters.
+fn for_record(text: &str) -> String {
+    text.chars().filter(|&c| c == '\n' || c == '\t' || !c.is_control()).collect()
 }
 
 fn plain(text: &str) -> bool {
@@ -369,13 +471,13 @@ mod tests {
     }
 
     fn verdict(slug: bool, repo: bool, refs: &[&str], manifest: Option<Manifest>) -> Result<Commit, Refusal> {
-        let state = State {
+        let objects = Objects {
             slug: slug.then(stored).flatten(),
             repo: repo.then(stored).flatten(),
-            ..State::default()
+            ..Objects::default()
         };
         let refs = refs.iter().map(|name| update(name)).collect();
-        judge(&push(), &state, CommitRequest { refs, manifest })
+        judge(&push(), &objects, CommitRequest { refs, manifest })
     }
 
     #[test]
@@ -414,8 +516,81 @@ mod tests {
         }
         let hostile = Manifest { buildpack: "\x1b[2J".into(), ..manifest() };
         assert!(verdict(true, true, &["refs/heads/main"], Some(hostile)).is_err());
-        assert!(verdict(false, true, &["refs/heads/a\nb"], None).is_err());
+        for name in ["refs/heads/a\nb", "refs/heads/../x", "refs/notes/x", "HEAD", "main"] {
+            assert!(verdict(false, true, &[name], None).is_err(), "{name:?}");
+        }
         assert!(verdict(false, true, &[], None).is_err());
+    }
+
+    /// A host side whose API is nowhere and whose storage is this directory.
+    fn with_host(check: impl FnOnce(&PushHost<'_>)) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut push = push();
+        push.slug = SlugPlace { put: format!("file://{}/slug", dir.path().display()), max_bytes: 1000 };
+        push.repo.put = format!("file://{}/repo", dir.path().display());
+        let api = ApiClient::new("http://127.0.0.1:1", "token".into()).unwrap();
+        let (events, _queue) = std::sync::mpsc::channel();
+        let container = Container::keeper(&["cat".to_owned()], events).unwrap();
+        let ended = AtomicBool::new(true);
+        check(&PushHost::new(&api, &push, &container, BTreeMap::new(), &ended));
+    }
+
+    /// An object whose end comes when it is allowed to.
+    struct Slow<'a>(&'a std::sync::mpsc::Receiver<()>);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(0)
+        }
+    }
+
+    #[test]
+    fn two_objects_are_not_stored_at_once() {
+        with_host(|host| {
+            let (go_on, wait) = std::sync::mpsc::channel();
+            std::thread::scope(|scope| {
+                let first = scope.spawn(move || host.store_slug(&mut Slow(&wait)));
+                while host.objects.try_lock().is_ok() {
+                    std::thread::yield_now();
+                }
+                assert!(host.store_slug(&mut &b"other"[..]).is_err());
+                assert!(host.store_repo(&mut &b"other"[..]).is_err());
+                drop(go_on);
+                assert_eq!(first.join().unwrap().unwrap().bytes, 0);
+            });
+        });
+    }
+
+    #[test]
+    fn nothing_is_stored_once_a_commit_may_have_been_made() {
+        with_host(|host| {
+            host.store_slug(&mut &b"slug"[..]).unwrap();
+            host.store_repo(&mut &b"repo"[..]).unwrap();
+            let request = CommitRequest { refs: vec![update("refs/heads/main")], manifest: Some(manifest()) };
+            // The API is not there: whether the commit was made is not known.
+            assert!(host.commit(request).unwrap_err().0.contains("not known"));
+            assert!(host.store_slug(&mut &b"other"[..]).is_err());
+            assert!(host.store_repo(&mut &b"other"[..]).is_err());
+            host.discard_uncommitted();
+            assert!(storage::get(&host.push.slug.put).unwrap().is_some(), "it may be the app's");
+        });
+    }
+
+    #[test]
+    fn what_was_certainly_not_committed_is_deleted() {
+        with_host(|host| {
+            host.store_slug(&mut &b"slug"[..]).unwrap();
+            assert!(host.store_slug(&mut &[0; 1001][..]).unwrap_err().0.contains("1001 B, and 1000 B"));
+            host.store_repo(&mut &b"repo"[..]).unwrap();
+            host.discard_uncommitted();
+            assert!(storage::get(&host.push.repo.put).unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn a_record_drives_no_terminal() {
+        assert_eq!(for_record("a\tb\x1b]0;x\x07\r\n"), "a\tb]0;x\n");
     }
 
     #[test]

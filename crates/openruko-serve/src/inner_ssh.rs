@@ -5,12 +5,12 @@ use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use ruko_core::{ContainerName, Exit, Fault, Hint};
-use ruko_sys::Tool;
+use ruko_sys::{AtPath, Tool};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::quotable;
@@ -35,36 +35,50 @@ pub(crate) struct Endpoint {
 /// The key pair of one run, being made while other things happen.
 pub(crate) struct KeyPair {
     private: PathBuf,
-    maker: Child,
+    maker: Option<Child>,
 }
 
 impl KeyPair {
     /// Begins to make it.
     pub(crate) fn begin(dir: &RuntimeDir) -> Result<Self, Fault> {
         let private = dir.join("key");
-        let maker = Tool::new("ssh-keygen")
+        let mut maker = Tool::new("ssh-keygen")
             .args(["-q", "-t", "ed25519", "-N", "", "-C", "openruko", "-f"])
             .arg(&private)
-            .into_command()
-            .spawn()
-            .fault("cannot run `ssh-keygen`")?;
-        Ok(Self { private, maker })
+            .into_command();
+        // stdout is the client's.
+        let maker =
+            maker.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().fault("cannot run `ssh-keygen`")?;
+        Ok(Self { private, maker: Some(maker) })
     }
 
     /// The public key, when it is made.
     pub(crate) fn public(mut self) -> Result<String, Fault> {
-        let status = self.maker.wait().fault("cannot make a key")?;
-        if !status.success() {
-            return Err(Fault::refused(format!("ssh-keygen failed ({status})")));
+        let failed = "cannot make a key";
+        if let Some(maker) = self.maker.take() {
+            let out = maker.wait_with_output().fault(failed)?;
+            if !out.status.success() {
+                let why = String::from_utf8_lossy(&out.stderr).into_owned();
+                return Err(Fault::refused(format!("{failed}: ssh-keygen failed ({}): {why}", out.status)));
+            }
         }
-        let public =
-            std::fs::read_to_string(self.private.with_extension("pub")).fault("cannot make a key")?;
+        let public = std::fs::read_to_string(self.private.with_extension("pub")).fault(failed)?;
         Ok(public.trim_end().to_owned())
     }
 }
 
+impl Drop for KeyPair {
+    /// A maker that still runs would write into a directory that is being removed.
+    fn drop(&mut self) {
+        if let Some(maker) = &mut self.maker {
+            let _ = maker.kill();
+            let _ = maker.wait();
+        }
+    }
+}
+
 /// Prepares an ssh into the container that runs `ruko-slug` with these words. With `channel`, what connects
-/// to the container's end of the host channel is connected to that socket here.
+/// to the container's end of the host channel is connected to that socket here. After `within` it is killed.
 ///
 /// curve25519 and ed25519 only: OpenSSH's default key exchange takes twice as long, and both ends are
 /// ours, on one machine or one network. The connection is made by [`connect`].
@@ -73,10 +87,12 @@ pub(crate) fn ruko_slug(
     endpoint: &Endpoint,
     channel: Option<&Path>,
     words: &str,
+    within: Option<Duration>,
 ) -> Result<Command, Fault> {
     let known_hosts = dir.join("known_hosts");
-    std::fs::write(&known_hosts, format!("{} {}\n", endpoint.container, endpoint.host_key))?;
-    let me = std::env::current_exe()?;
+    std::fs::write(&known_hosts, format!("{} {}\n", endpoint.container, endpoint.host_key))
+        .at("write", &known_hosts)?;
+    let me = std::env::current_exe().fault("cannot find myself")?;
     let connect = format!("{} connect {} {}", quotable(&me)?, endpoint.address, endpoint.port);
     let options = [
         format!("IdentityFile={}", dir.join("key").display()),
@@ -93,12 +109,18 @@ pub(crate) fn ruko_slug(
         "IdentityAgent=none".to_owned(),
         "PreferredAuthentications=publickey".to_owned(),
         "BatchMode=yes".to_owned(),
+        // Bounds the handshake; the connection itself has a bound of its own.
+        "ConnectTimeout=10".to_owned(),
         "ServerAliveInterval=15".to_owned(),
         "ServerAliveCountMax=4".to_owned(),
         "ExitOnForwardFailure=yes".to_owned(),
         "SendEnv=GIT_PROTOCOL".to_owned(),
     ];
-    let mut ssh = Tool::new("ssh").args(["-F", "none", "-T", "-q"]);
+    let mut ssh = match within {
+        Some(time) => Tool::new("timeout").args(["--kill-after=5", &time.as_secs().to_string(), "ssh"]),
+        None => Tool::new("ssh"),
+    };
+    ssh = ssh.args(["-F", "none", "-T", "-q"]);
     for option in options {
         ssh = ssh.args(["-o", &option]);
     }
@@ -118,11 +140,12 @@ pub(crate) fn ruko_slug(
 pub(crate) fn connect(to: SocketAddrV4) -> Result<Exit, Fault> {
     let stream = TcpStream::connect_timeout(&to.into(), CONNECT_WITHIN)
         .try_again(format!("cannot connect to {to}"))?;
-    stream.set_nodelay(true)?;
+    stream.set_nodelay(true).fault("cannot set up the connection")?;
     let fds = [stream.as_raw_fd()];
     let passed = [ControlMessage::ScmRights(&fds)];
     let stdout = io::stdout();
-    sendmsg::<()>(stdout.as_raw_fd(), &[IoSlice::new(b"\0")], &passed, MsgFlags::empty(), None)?;
+    sendmsg::<()>(stdout.as_raw_fd(), &[IoSlice::new(b"\0")], &passed, MsgFlags::empty(), None)
+        .fault("cannot pass the connection to ssh")?;
     Ok(Exit::Ok)
 }
 

@@ -46,11 +46,11 @@ fn line(serve: &Path, config: &Path, owner: &KeyOwner) -> Result<String, Fault> 
     Ok(format!("restrict,command=\"{command} {user}\" {public_key}\n"))
 }
 
-/// sshd gives the command to the user's shell, so only paths that need no quoting are taken.
+/// sshd and ssh give their commands to a shell, so only paths that need no quoting are taken.
 pub(crate) fn quotable(path: &Path) -> Result<&str, Fault> {
     let plain = |text: &&str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+".contains(&b));
     path.to_str().filter(plain).ok_or_else(|| {
-        Fault::refused(format!("the path `{}` cannot stand in a forced command", path.display()))
+        Fault::refused(format!("the path `{}` cannot stand in a command of ssh", path.display()))
             .hint("install openruko where the path has letters, digits, `.`, `_`, `+` and `-` only")
     })
 }

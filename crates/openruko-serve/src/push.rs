@@ -14,12 +14,17 @@ use crate::finish::Plan;
 use crate::host::{Outcome, PushHost};
 use crate::lease::Lease;
 use crate::request::Service;
-use crate::session::{Cut, Running, Session};
+use crate::session::{self, Cut, Running, Session};
 use crate::terminal;
 
 /// How long one question for the lease may wait at the API. Short, so that a client that goes away is
 /// noticed between two.
 const ASK_SECONDS: u64 = 2;
+/// The longest wait for a lease that can be configured: the container's keeper waits no longer than five
+/// minutes to be told what is wanted.
+const LONGEST_WAIT: Duration = Duration::from_secs(240);
+/// The longest term of a lease that is believed.
+const LONGEST_TERM: Duration = Duration::from_secs(3600);
 
 /// Runs a push to its end.
 pub(crate) fn run(
@@ -33,13 +38,13 @@ pub(crate) fn run(
     }
     let session = Session::begin(context, events).map_err(not_begun)?;
     let Some(push) = open(context, user, app, &session)? else { return Ok(Exit::Refused.into()) };
-    let term = Duration::from_secs(push.lease_seconds);
+    let term = Duration::from_secs(push.lease_seconds).min(LONGEST_TERM);
     let lease = Lease::keep(&context.api, &push.push, term, session.events.sender());
     match session.start(push.push.container(), push.template.clone(), &push.limits) {
-        Ok(running) => build(context, &push, lease, running),
+        Ok(running) => Ok(build(context, &push, lease, running)),
         Err(cut) => {
             lease.give_back(cut.reason());
-            end(cut)
+            not_started(cut)
         }
     }
 }
@@ -52,31 +57,31 @@ pub(crate) fn denied(app: &AppName) -> Fault {
 
 /// Nothing is ever allowed because nobody could be asked.
 pub(crate) fn api_down(why: &ApiClientError) -> Fault {
-    terminal::log(&Fault::try_again(chain(why)));
+    terminal::log(&chain(why));
     Fault::try_again("The server cannot be asked at the moment; nothing was changed.")
         .hint("Try again in a minute.")
 }
 
-/// What keeps a session from beginning is for the admin; the developer can only try again.
+/// The reason goes to the admin.
 pub(crate) fn not_begun(why: Fault) -> Fault {
-    terminal::log(&why);
-    Fault::try_again("The server cannot start a container at the moment; nothing was changed.")
-        .hint("Try again in a minute; if it stays so, tell the server's admin.")
+    terminal::log(&why.message);
+    session::not_started()
 }
 
 /// Takes the lease, waiting for another push to end. None when the client went away meanwhile.
 fn open(context: &Context, user: &UserName, app: &AppName, session: &Session) -> Result<Option<Push>, Fault> {
-    let patience = Duration::from_secs(context.config.serve()?.wait_seconds);
+    let patience = Duration::from_secs(context.config.serve()?.wait_seconds).min(LONGEST_WAIT);
     let deadline = Instant::now() + patience;
     let mut told = false;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let request = OpenPush { user: user.clone(), wait_seconds: ASK_SECONDS.min(left.as_secs()) };
-        let request = if told { request } else { OpenPush { wait_seconds: 0, ..request } };
+        // Asked without waiting first, so that the developer is told at once.
+        let wait_seconds = if told { ASK_SECONDS.min(left.as_secs()) } else { 0 };
+        let request = OpenPush { user: user.clone(), wait_seconds };
         match context.api.open_push(app, &request).map_err(|why| api_down(&why))? {
             Opened::Push(push) => return Ok(Some(*push)),
             Opened::Denied => return Err(denied(app)),
-            Opened::Held(holder) if left.is_zero() => return Err(held(app, &holder)),
+            Opened::Held(holder) if left < Duration::from_secs(1) => return Err(held(app, &holder)),
             Opened::Held(holder) if !told => {
                 terminal::step(format!(
                     "{}; waiting up to {} seconds",
@@ -89,7 +94,10 @@ fn open(context: &Context, user: &UserName, app: &AppName, session: &Session) ->
         }
         match session.ended_early() {
             Some(Cut::ClientGone) => return Ok(None),
-            Some(Cut::Because(fault)) => return Err(fault),
+            Some(cut @ Cut::Because { .. }) => {
+                terminal::log(&cut.reason());
+                return Err(session::not_started());
+            }
             None => {}
         }
     }
@@ -107,16 +115,17 @@ fn held(app: &AppName, holder: &Holder) -> Fault {
         .hint("Push again when that push has ended.")
 }
 
-/// Runs git in the container and sees to it that the lease ends as the push did.
-fn build(context: &Context, push: &Push, lease: Lease, running: Running) -> Result<ExitCode, Fault> {
+/// Runs git in the container and sees to it that the lease ends as the push did. From here on git speaks
+/// its protocol: trouble is told in words only.
+fn build(context: &Context, push: &Push, lease: Lease, running: Running) -> ExitCode {
     let env = context.config.build.env.clone();
-    let host = PushHost::new(&context.api, push, &running.container, env);
+    let host = PushHost::new(&context.api, push, &running.container, env, &running.ended);
     let ended = running.git(context, Service::ReceivePack, &host);
     host.discard_uncommitted();
     match (host.outcome(), ended) {
         (Outcome::Committed(committed), ended) => {
             lease.settle();
-            finish(context, push, running, &committed);
+            finish(push, running, &committed);
             after_commit(&committed, ended)
         }
         (_, Err(cut)) => {
@@ -125,56 +134,69 @@ fn build(context: &Context, push: &Push, lease: Lease, running: Running) -> Resu
         }
         (Outcome::Failed(reason), Ok(status)) => {
             lease.give_back(reason);
-            Ok(passed_on(status))
+            passed_on(status)
         }
         (Outcome::Nothing, Ok(status)) => {
             lease.forget();
-            Ok(passed_on(status))
+            passed_on(status)
         }
         (Outcome::Broken, Ok(status)) => {
-            let met = running.container.limits_met();
+            let met: Vec<String> = running.container.limits_met().iter().map(ToString::to_string).collect();
             met.iter().for_each(|limit| terminal::trouble(format!("The build ended early: {limit}.")));
-            let met: Vec<String> = met.iter().map(ToString::to_string).collect();
             lease.give_back(format!("the build ended early {}", met.join(", ")).trim_end());
-            Ok(passed_on(status))
+            passed_on(status)
         }
     }
 }
 
 /// The client need not wait for the rest: another process does it.
-fn finish(context: &Context, push: &Push, running: Running, committed: &Committed) {
-    let cache = committed.release.map(|_| push.cache.put.clone());
+fn finish(push: &Push, running: Running, committed: &Committed) {
     let plan = Plan {
         endpoint: running.endpoint,
         dir: running.dir.path().to_owned(),
-        cache,
+        cache: committed.release.map(|_| push.cache.put.clone()),
         cache_max_bytes: push.limits.disk_bytes,
         discard: committed.discard.clone(),
     };
-    // What fails here costs time or space at the next push, and nothing else.
-    if plan.hand_over(&context.config_path, running.container).is_ok() {
-        running.dir.hand_over();
+    match plan.hand_over(running.container, &running.dir) {
+        Ok(()) => running.dir.hand_over(),
+        // The container may be gone already. Without it there is no cache, which costs time only.
+        Err(_) => plan.discard(),
     }
 }
 
 /// A connection that broke after the commit does not undo it.
-fn after_commit(committed: &Committed, ended: Result<ExitStatus, Cut>) -> Result<ExitCode, Fault> {
+fn after_commit(committed: &Committed, ended: Result<ExitStatus, Cut>) -> ExitCode {
     match (ended, committed.release) {
-        (Ok(status), _) => Ok(passed_on(status)),
-        (Err(Cut::ClientGone), _) => Ok(Exit::Refused.into()),
-        (Err(Cut::Because(_)), Some(version)) => Err(Fault::try_again(format!(
-            "v{version} is released, but the connection broke before git could say so."
-        ))
-        .hint("Run `git fetch`: your push has arrived.")),
-        (Err(Cut::Because(fault)), None) => Err(fault),
+        (Ok(status), _) => passed_on(status),
+        (Err(Cut::ClientGone), _) => Exit::Refused.into(),
+        (Err(Cut::Because { .. }), release) => {
+            let what =
+                release.map_or("Your push is stored".to_owned(), |version| format!("v{version} is released"));
+            terminal::tell(
+                &Fault::try_again(format!("{what}, but the connection broke before git could say so."))
+                    .hint("Run `git fetch`: your push has arrived."),
+            )
+        }
     }
 }
 
-/// How a push that was cut short ends.
-pub(crate) fn end(cut: Cut) -> Result<ExitCode, Fault> {
+/// How a session ends that git had begun to speak in.
+pub(crate) fn end(cut: Cut) -> ExitCode {
+    match cut {
+        Cut::ClientGone => Exit::Refused.into(),
+        Cut::Because { fault, .. } => terminal::tell(&fault),
+    }
+}
+
+/// How a session ends in which git was never started.
+pub(crate) fn not_started(cut: Cut) -> Result<ExitCode, Fault> {
     match cut {
         Cut::ClientGone => Ok(Exit::Refused.into()),
-        Cut::Because(fault) => Err(fault),
+        Cut::Because { fault, detail } => {
+            detail.iter().for_each(|detail| terminal::log(detail));
+            Err(fault)
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! One git service in one container: from the keeper that is ready for a spec to git's end.
 
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,11 +11,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use ruko_channel::Host;
 use ruko_core::config::BuildLimits;
 use ruko_core::container::{RunEvent, RunLimits, RunSpec};
+use ruko_core::exit::{chain, one_line};
 use ruko_core::{ContainerName, Fault, Hint, TemplateName};
 
 use crate::cli::Context;
@@ -26,7 +30,7 @@ use crate::runtime_dir::RuntimeDir;
 /// How long a container may take to answer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long the keeper may take to say why the container ended under git.
-const REASON_WITHIN: Duration = Duration::from_secs(1);
+const REASON_WITHIN: Duration = Duration::from_secs(5);
 /// A container needs two connections; more than this are closed at once.
 const MAX_CONNECTIONS: usize = 16;
 
@@ -41,6 +45,8 @@ pub(crate) struct Session {
 
 /// A session whose container answers.
 pub(crate) struct Running {
+    /// Set when git has ended, or was ended: nobody waits for an answer any more.
+    pub(crate) ended: AtomicBool,
     pub(crate) dir: RuntimeDir,
     pub(crate) container: Container,
     pub(crate) events: Events,
@@ -52,24 +58,39 @@ pub(crate) struct Running {
 pub(crate) enum Cut {
     /// Nobody is there to be told.
     ClientGone,
-    /// The reason, for the developer and for the record.
-    Because(Fault),
+    /// The reason.
+    Because {
+        /// For the developer.
+        fault: Fault,
+        /// For the admin, where there is more to say: it may name places on the host.
+        detail: Option<String>,
+    },
 }
 
 impl Cut {
     /// For the build's record.
-    pub(crate) fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> String {
         match self {
-            Self::ClientGone => "the client went away",
-            Self::Because(fault) => &fault.message,
+            Self::ClientGone => "the client went away".to_owned(),
+            Self::Because { fault, detail: None } => fault.message.clone(),
+            Self::Because { fault, detail: Some(detail) } => format!("{} ({detail})", fault.message),
         }
+    }
+
+    fn because(fault: Fault) -> Self {
+        Self::Because { fault, detail: None }
+    }
+
+    /// What the developer is told says that it is not their doing; the admin is told why.
+    fn not_started(detail: impl Into<String>) -> Self {
+        Self::Because { fault: not_started(), detail: Some(detail.into()) }
     }
 }
 
-impl From<Fault> for Cut {
-    fn from(fault: Fault) -> Self {
-        Self::Because(fault)
-    }
+/// What keeps a session from beginning is for the admin; the developer can only try again.
+pub(crate) fn not_started() -> Fault {
+    Fault::try_again("The server cannot start a container at the moment; nothing was changed.")
+        .hint("Try again in a minute; if it stays so, tell the server's admin.")
 }
 
 impl Session {
@@ -95,11 +116,12 @@ impl Session {
         limits: &BuildLimits,
     ) -> Result<Running, Cut> {
         let Self { dir, container, events, key } = self;
-        let client_key = key.public()?;
+        let client_key = key.public().map_err(|fault| Cut::not_started(fault.message))?;
         let spec = RunSpec { name: name.clone(), template, client_key, limits: run_limits(limits) };
-        container.start(&spec).try_again("The build container could not be asked for")?;
+        // A keeper that has ended says why as its last word.
+        let _ = container.start(&spec);
         let endpoint = wait_until_ready(&events, name)?;
-        Ok(Running { dir, container, events, endpoint })
+        Ok(Running { ended: AtomicBool::new(false), dir, container, events, endpoint })
     }
 }
 
@@ -115,31 +137,28 @@ fn wait_until_ready(events: &Events, container: ContainerName) -> Result<Endpoin
             Ok(Endpoint { container, address, port, user, host_key })
         }
         Some(event) => Err(cut(event)),
-        None => {
-            let why =
-                format!("The build container did not answer within {} seconds.", READY_WITHIN.as_secs());
-            Err(Fault::try_again(why).into())
-        }
+        None => Err(Cut::not_started(format!("no answer within {} seconds", READY_WITHIN.as_secs()))),
     }
 }
 
 /// What an event means to a session that it ends.
 fn cut(event: Event) -> Cut {
-    let fault = match event {
-        Event::ClientGone => return Cut::ClientGone,
-        Event::Signal => Fault::try_again("The server stops; nothing was changed."),
-        Event::LeaseLost => Fault::try_again("The lease of this push was lost; nothing was changed."),
-        Event::Container(RunEvent::Stopped { by }) => Fault::refused(format!("The build was stopped: {by}.")),
-        Event::Container(RunEvent::Failed { message, try_again }) => {
-            let message = format!("The build container could not be started: {message}");
-            if try_again { Fault::try_again(message) } else { Fault::refused(message) }
+    let nothing_changed = |why: &str| Cut::because(Fault::try_again(format!("{why}; nothing was changed.")));
+    match event {
+        Event::ClientGone => Cut::ClientGone,
+        Event::Signal => nothing_changed("The server stops"),
+        Event::LeaseLost => nothing_changed("The lease of this push was lost"),
+        Event::Container(RunEvent::Stopped { by }) => {
+            Cut::because(Fault::refused(format!("The build was stopped: {by}; nothing was changed.")))
         }
-        Event::Container(_) | Event::ContainerClosed => {
-            Fault::try_again("The build container ended unexpectedly; nothing was changed.")
+        Event::Container(RunEvent::Failed { message, .. }) => Cut::not_started(message),
+        Event::ContainerClosed { last_word } if !last_word.trim().is_empty() => {
+            Cut::not_started(one_line(&last_word))
         }
-        Event::GitEnded => Fault::try_again("git ended unexpectedly; nothing was changed."),
-    };
-    Cut::Because(fault)
+        Event::Container(_) | Event::ContainerClosed { .. } | Event::GitEnded => {
+            nothing_changed("The build container ended unexpectedly")
+        }
+    }
 }
 
 impl Running {
@@ -153,48 +172,70 @@ impl Running {
         host: &dyn Host,
     ) -> Result<ExitStatus, Cut> {
         let socket = self.dir.join("host.sock");
-        let listener = UnixListener::bind(&socket).try_again("cannot listen for the container")?;
-        let ended = AtomicBool::new(false);
+        let listener = UnixListener::bind(&socket).map_err(|why| Cut::not_started(chain(&why)))?;
+        let (listener, ended) = (&listener, &self.ended);
         thread::scope(|scope| {
-            scope.spawn(|| answer_connections(&listener, host, &ended));
+            scope.spawn(move || answer_connections(listener, host, ended));
             let outcome = self.run_git(context, service, &socket);
-            ended.store(true, Ordering::Release);
+            self.ended.store(true, Ordering::Release);
+            if outcome.is_err() {
+                // The container goes now, whatever the host side is still waiting for.
+                self.container.let_go();
+            }
             // Wakes the thread that waits for connections.
-            let _ = UnixStream::connect(&socket);
+            let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
             outcome
         })
     }
 
     fn run_git(&self, context: &Context, service: Service, socket: &Path) -> Result<ExitStatus, Cut> {
-        let mut git = self.spawn_git(context, service, socket)?;
+        let mut git =
+            self.spawn_git(context, service, socket).map_err(|fault| Cut::not_started(fault.message))?;
+        let words = git.stderr.take().map(|words| thread::spawn(move || pass_words_on(words)));
         report_end(&git, self.events.sender());
-        match self.events.next() {
-            Event::GitEnded => {
-                let status = git.wait().try_again("git's status is lost")?;
+        let outcome = match self.events.next() {
+            Event::GitEnded => match git.wait() {
                 // 255 is ssh's own trouble (ssh(1)): the container is gone, and its keeper knows why.
-                if status.code().is_none_or(|code| code == 255) { Err(self.why_gone()) } else { Ok(status) }
-            }
+                Ok(status) if status.code().is_some_and(|code| code != 255) => Ok(status),
+                _ => Err(self.why_gone()),
+            },
             event => {
                 let _ = git.kill();
                 let _ = git.wait();
                 Err(cut(event))
             }
-        }
+        };
+        // Its stderr has ended with it.
+        let _ = words.map(thread::JoinHandle::join);
+        outcome
     }
 
     fn spawn_git(&self, context: &Context, service: Service, socket: &Path) -> Result<Child, Fault> {
         let words = format!("session {}", service.name());
-        let mut ssh = inner_ssh::ruko_slug(&self.dir, &self.endpoint, Some(socket), &words)?;
+        let mut ssh = inner_ssh::ruko_slug(&self.dir, &self.endpoint, Some(socket), &words, None)?;
         if let Some(protocol) = &context.git_protocol {
             ssh.env("GIT_PROTOCOL", protocol);
         }
-        let ssh = ssh.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        let ssh = ssh.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::piped());
         ssh.spawn().try_again("cannot run `ssh`")
     }
 
     fn why_gone(&self) -> Cut {
         let deadline = Instant::now() + REASON_WITHIN;
-        cut(self.events.next_before(deadline).unwrap_or(Event::ContainerClosed))
+        cut(self.events.next_before(deadline).unwrap_or(Event::GitEnded))
+    }
+}
+
+/// Passes on what git in the container says on stderr. What ssh says of its own end names addresses that
+/// mean nothing to a developer, and `-q` does not silence it.
+fn pass_words_on(words: impl Read) {
+    let mut words = BufReader::new(words);
+    let mut line = Vec::new();
+    while words.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+        if !line.starts_with(b"Connection to ") {
+            let _ = io::stderr().lock().write_all(&line);
+        }
+        line.clear();
     }
 }
 
@@ -217,7 +258,11 @@ fn answer_connections(listener: &UnixListener, host: &dyn Host, ended: &AtomicBo
             if ended.load(Ordering::Acquire) {
                 return;
             }
-            let Ok(connection) = connection else { continue };
+            let Ok(connection) = connection else {
+                // Too many open files: the others have to end first.
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            };
             if open.fetch_add(1, Ordering::AcqRel) >= MAX_CONNECTIONS {
                 open.fetch_sub(1, Ordering::AcqRel);
                 continue;

@@ -1,34 +1,56 @@
-//! Objects, with words for the app developer.
+//! Objects in storage.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use ruko_api_types::Stored;
-use ruko_channel::Refusal;
 use ruko_core::exit::chain;
-use ruko_core::message::bytes;
 use ruko_storage::{PutError, StorageUrl};
 
-/// Reads an object; none when it is not there.
-pub(crate) fn get(url: &str) -> Result<Option<Box<dyn Read + Send>>, Refusal> {
-    let url = parse(url)?;
-    ruko_storage::get(&url).map_err(|why| Refusal(chain(&why)))
+/// Why an object is not stored or cannot be read.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It is larger than allowed: all of it was counted.
+    TooLarge {
+        /// Its size in bytes.
+        bytes: u64,
+        /// The bound in bytes.
+        max: u64,
+    },
+    /// The cause, which is for the admin: it names places on the host.
+    Cause(String),
 }
 
-/// Stores an object in one pass: counted, hashed, written. `what` names it in a refusal.
-pub(crate) fn put(what: &str, url: &str, from: &mut dyn Read, max_bytes: u64) -> Result<Stored, Refusal> {
+/// Reads an object; none when it is not there.
+pub(crate) fn get(url: &str) -> Result<Option<Box<dyn Read + Send>>, Failure> {
     let url = parse(url)?;
-    ruko_storage::put(&url, from, max_bytes).map_err(|why| match why {
-        PutError::TooLarge { .. } => {
-            // What is left is counted, so that the message can say by how much.
-            let rest = std::io::copy(from, &mut std::io::sink()).unwrap_or(0);
-            Refusal(format!(
-                "The {what} is too large: {}, and {} is the limit.",
-                bytes(max_bytes.saturating_add(rest)),
-                bytes(max_bytes)
-            ))
-        }
-        why => Refusal(format!("The {what} could not be stored: {}", chain(&why))),
+    ruko_storage::get(&url).map_err(|why| Failure::Cause(chain(&why)))
+}
+
+/// Stores an object in one pass: counted, hashed, written.
+pub(crate) fn put(url: &str, from: &mut dyn Read, max_bytes: u64) -> Result<Stored, Failure> {
+    let url = parse(url)?;
+    let mut from = Counted { from, bytes: 0 };
+    ruko_storage::put(&url, &mut from, max_bytes).map_err(|why| match why {
+        PutError::TooLarge { max } => match io::copy(&mut from, &mut io::sink()) {
+            Ok(_) => Failure::TooLarge { bytes: from.bytes, max },
+            Err(why) => Failure::Cause(chain(&why)),
+        },
+        why => Failure::Cause(chain(&why)),
     })
+}
+
+/// Counts what is read.
+struct Counted<'a> {
+    from: &'a mut dyn Read,
+    bytes: u64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
 }
 
 /// Deletes an object that nothing refers to. One that stays costs space only.
@@ -38,6 +60,23 @@ pub(crate) fn discard(url: &str) {
     }
 }
 
-fn parse(url: &str) -> Result<StorageUrl, Refusal> {
-    url.parse().map_err(|why| Refusal(chain(&why)))
+fn parse(url: &str) -> Result<StorageUrl, Failure> {
+    url.parse().map_err(|why: ruko_storage::BadUrl| Failure::Cause(chain(&why)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_knows_the_whole_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("file://{}/object", dir.path().display());
+        let large = vec![0; 1 << 20];
+        match put(&url, &mut large.as_slice(), 1000) {
+            Err(Failure::TooLarge { bytes, max }) => assert_eq!((bytes, max), (1 << 20, 1000)),
+            other => panic!("{other:?}"),
+        }
+        assert!(get(&url).unwrap().is_none());
+    }
 }

@@ -1,7 +1,7 @@
 //! What the app developer reads, on stderr, and how a refusal reaches git.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use ruko_core::exit::one_line;
@@ -21,24 +21,30 @@ pub(crate) fn trouble(text: impl Display) {
 
 /// The client may be gone: what cannot be written is dropped.
 fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Keeps what is for the admin alone, in the system log.
-pub(crate) fn log(fault: &Fault) {
-    let line = one_line(&fault.message);
+pub(crate) fn log(cause: &str) {
+    let line = one_line(cause);
     let _ = ruko_sys::Tool::new("logger").args(["-t", "openruko-serve", "-p", "auth.err", "--", &line]).run();
 }
 
-/// Says why nothing was done: to the developer in words, to git in its own protocol, so that it does not
-/// add a guess about access rights.
-pub(crate) fn refuse(service: Service, fault: &Fault) -> ExitCode {
+/// Says in words why it ends so.
+pub(crate) fn tell(fault: &Fault) -> ExitCode {
     trouble(&fault.message);
     if let Some(hint) = &fault.hint {
         trouble(hint);
     }
-    let _ = std::io::stdout().lock().write_all(error_packet(service).as_bytes());
     fault.exit.into()
+}
+
+/// Says why nothing was started: to the developer in words, to git in its own protocol, so that it does not
+/// add a guess about access rights.
+pub(crate) fn refuse(service: Service, fault: &Fault) -> ExitCode {
+    let status = tell(fault);
+    let _ = io::stdout().lock().write_all(error_packet(service).as_bytes());
+    status
 }
 
 /// git's error packet (`git help protocol-pack`, "ERR" line). git takes it only in place of its first

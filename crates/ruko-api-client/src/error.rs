@@ -2,6 +2,29 @@
 
 use std::path::PathBuf;
 
+/// Why there was no answer.
+#[derive(Debug)]
+pub struct NoAnswer(Box<ureq::Error>);
+
+impl From<ureq::Error> for NoAnswer {
+    fn from(error: ureq::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// In words: without the number of the system's error, and without what kind of error it is.
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = match &*self.0 {
+            ureq::Error::Io(error) => error.to_string(),
+            other => other.to_string(),
+        };
+        f.write_str(text.split(" (os error ").next().unwrap_or(&text))
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
 /// Why a call to the API came to nothing. Never contains the token.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,7 +54,7 @@ pub enum ApiClientError {
         /// The API's base URL.
         url: String,
         /// Why.
-        source: Box<ureq::Error>,
+        source: NoAnswer,
     },
     /// The API answered with a status of 400 or above.
     #[error("{message}")]

@@ -144,7 +144,7 @@ impl ApiClient {
     }
 
     fn unreachable(&self, source: ureq::Error) -> ApiClientError {
-        ApiClientError::Unreachable { url: self.base_url.clone(), source: Box::new(source) }
+        ApiClientError::Unreachable { url: self.base_url.clone(), source: source.into() }
     }
 }
 

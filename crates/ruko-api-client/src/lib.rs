@@ -11,7 +11,7 @@ mod http;
 mod serve;
 
 pub use admin::Made;
-pub use error::ApiClientError;
+pub use error::{ApiClientError, NoAnswer};
 pub use serve::Opened;
 
 use std::fmt;
@@ -90,6 +90,13 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_worth_another_try() {
+        let refused = |status| ApiClientError::Refused { status, id: "x".into(), message: "X.".into() };
+        assert!(refused(507).is_temporary() && refused(503).is_temporary());
+        assert!(!refused(404).is_temporary() && !refused(422).is_temporary());
+    }
+
+    #[test]
     fn an_api_that_is_not_there_is_unreachable_and_worth_another_try() {
         // Port 1 of the loopback is never listened on: a connection is refused at once.
         let client = ApiClient::new("http://127.0.0.1:1", "secret".into()).unwrap();
@@ -97,6 +104,8 @@ mod tests {
         assert!(matches!(error, ApiClientError::Unreachable { .. }), "{error:?}");
         assert!(error.is_temporary());
         assert_eq!(error.status(), None);
+        let said = ruko_core::exit::chain(&error);
+        assert_eq!(said, "cannot reach the API at http://127.0.0.1:1: Connection refused");
         assert!(!format!("{error} {error:?}").contains("secret"));
     }
 }

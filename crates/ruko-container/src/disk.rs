@@ -16,15 +16,17 @@ const FORMAT: [&str; 6] =
     ["-q", "-m0", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0"];
 const MOUNT: &str = "loop,nosuid,nodev,noatime,nobarrier,noinit_itable";
 
-/// Refuses where the host's disk is nearly full.
+/// Refuses where the host's disk is nearly full. What running containers have not yet written of their
+/// sparse images is not counted: most builds use a small part of theirs, and a small machine could run
+/// only few of them if all of it were set aside.
 pub(crate) fn check_space(dir: &Path, reserve: u64) -> Result<(), Fault> {
     let stat = statvfs(dir).map_err(std::io::Error::from).at("look at", dir)?;
-    let free = stat.f_bavail * stat.f_frsize;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free >= reserve {
         return Ok(());
     }
     Err(Fault::try_again(format!(
-        "the file system of `{}` has {} free, and {} are to stay free",
+        "the file system of `{}` has {} free, and a container starts only where {} are free",
         dir.display(),
         bytes(free),
         bytes(reserve)

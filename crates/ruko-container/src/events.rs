@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use ruko_core::container::{MAX_LINE, RunEvent};
 use ruko_core::exit::one_line;
+use ruko_core::{Exit, Fault};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
@@ -26,15 +28,80 @@ fn shortened(text: &str) -> String {
     if end == text.len() { text.to_owned() } else { format!("{}…", &text[..end]) }
 }
 
+/// How far the caller was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Told {
+    /// Nothing yet.
+    Nothing,
+    /// That the container answers.
+    Ready,
+    /// How it went: no further event is due.
+    End,
+}
+
+impl Told {
+    /// What the caller knows after this event; an answer to a question changes nothing.
+    fn by(event: &RunEvent) -> Self {
+        match event {
+            RunEvent::Limits { .. } => Self::Nothing,
+            RunEvent::Ready { .. } => Self::Ready,
+            RunEvent::Failed { .. } | RunEvent::Stopped { .. } | RunEvent::Ended => Self::End,
+        }
+    }
+
+    /// So far, by this process: it has one stdout and so one caller.
+    pub(crate) fn so_far() -> Self {
+        [Self::End, Self::Ready]
+            .into_iter()
+            .find(|told| TOLD.load(Ordering::SeqCst) >= *told as u8)
+            .unwrap_or(Self::Nothing)
+    }
+
+    /// The event that is still due when it all ends with this fault.
+    fn due(self, fault: &Fault) -> Option<RunEvent> {
+        match self {
+            Self::Nothing => {
+                let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                Some(failed(&format!("{}{hint}", fault.message), fault.exit == Exit::TryAgain))
+            }
+            Self::Ready => Some(RunEvent::Ended),
+            Self::End => None,
+        }
+    }
+}
+
+static TOLD: AtomicU8 = AtomicU8::new(Told::Nothing as u8);
+
 /// Prints one event. A caller that no longer listens is no error: its end of our stdin tells. One that
 /// does not read loses the event: waiting for it would keep us from watching the container.
 pub(crate) fn send(event: &RunEvent) {
+    TOLD.fetch_max(Told::by(event) as u8, Ordering::SeqCst);
     let Ok(mut line) = serde_json::to_vec(event) else { return };
     line.push(b'\n');
     let mut out = io::stdout().lock();
     if takes_a_line(&out) {
         let _ = out.write_all(&line).and_then(|()| out.flush());
     }
+}
+
+/// Tells the caller of a fault that ends everything, unless it was told of an end before.
+pub(crate) fn send_last(fault: &Fault) {
+    if let Some(event) = Told::so_far().due(fault) {
+        send(&event);
+    }
+}
+
+/// From now on even a panic, which ends this process at once, is told first. What went wrong goes to
+/// stderr as usual.
+pub(crate) fn tell_of_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        usual(panic);
+        let place = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line()));
+        let place = place.unwrap_or_default();
+        send_last(&Fault::refused(format!("the program that keeps the container has a defect{place}")));
+    }));
 }
 
 /// Whether a line can be written without waiting. A pipe is writable when it takes `PIPE_BUF` bytes.
@@ -146,6 +213,17 @@ mod tests {
         assert!(written.count() < 10_000);
         drop(reader);
         assert!(takes_a_line(&writer), "an error is found by writing");
+    }
+
+    #[test]
+    fn whatever_ends_it_the_caller_is_told_once() {
+        let fault = Fault::try_again("it is full").hint("wait");
+        let message = "it is full (wait)".to_owned();
+        assert_eq!(Told::Nothing.due(&fault), Some(RunEvent::Failed { message, try_again: true }));
+        assert_eq!(Told::Ready.due(&fault), Some(RunEvent::Ended));
+        assert_eq!(Told::End.due(&fault), None);
+        assert!(Told::by(&failed("", false)) == Told::End && Told::by(&RunEvent::Ended) == Told::End);
+        assert_eq!(Told::by(&RunEvent::Limits { met: Vec::new() }), Told::Nothing);
     }
 
     #[test]

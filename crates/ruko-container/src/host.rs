@@ -23,6 +23,11 @@ pub(crate) fn resolv_conf() -> (PathBuf, Vec<Ipv4Addr>) {
     (RESOLV_CONF.into(), own)
 }
 
+/// Where `setup` writes down the packet filter of a bridge.
+pub(crate) fn ruleset(bridge: &str) -> PathBuf {
+    PathBuf::from(format!("/run/openruko/{bridge}.nft"))
+}
+
 /// The largest packet of the device of the default route; 1500 where there is none.
 pub(crate) fn uplink_mtu() -> u32 {
     let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();

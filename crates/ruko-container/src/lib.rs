@@ -8,10 +8,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use ruko_core::names::ContainerName;
 use ruko_core::{Exit, Fault, config, report};
 
+mod addresses;
 mod commands;
 mod disk;
 mod events;
@@ -32,7 +35,7 @@ const PROGRAM: &str = "ruko-container";
     name = PROGRAM,
     version,
     about = "Run unprivileged LXC containers for builds",
-    after_help = "Example:\n  ruko-container setup\n  ruko-container start try --client-key /root/.ssh/id_ed25519.pub\n  ruko-container list\n  ruko-container exec push-01jd… -- ps aux"
+    after_help = "Example:\n  ruko-container setup\n  ruko-container start try --client-key /root/.ssh/id_ed25519.pub\n  ruko-container list\n  ruko-container exec push-01jd… -- ls -l /app"
 )]
 struct Cli {
     /// The configuration file; only root may be able to write it
@@ -95,11 +98,22 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
+            let error = with_tip(error);
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
         }
     };
     report(PROGRAM, dispatch(cli))
+}
+
+/// Adds what is most often forgotten where a command is to be run in a container.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    if error.kind() == ErrorKind::UnknownArgument && usage.contains(" -- <COMMAND>") {
+        let tip = StyledStr::from("write `--` before the command that is to be run in the container");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 /// A path as the caller means it: this program leaves the caller's directory before it opens anything.
@@ -114,11 +128,11 @@ fn dispatch(cli: Cli) -> Result<Exit, Fault> {
         }
         return Err(Fault::usage("no command was given").hint(format!("see `{PROGRAM} --help`")));
     };
-    ruko_sys::process::enter_as_root()?;
-    // For `run` the caller must learn of a wrong configuration from an event too.
+    // For `run` the caller must learn from an event too that this is not root or badly configured.
     if matches!(command, Command::Run) && !cli.check {
         return commands::run::run(&cli.config);
     }
+    ruko_sys::process::enter_as_root()?;
     let settings = settings::Settings::load(&cli.config)?;
     if cli.check {
         return Ok(Exit::Ok);
@@ -133,5 +147,21 @@ fn dispatch(cli: Cli) -> Result<Exit, Fault> {
         Command::Destroy { name } => commands::destroy::destroy(&settings, &name),
         Command::Setup => commands::setup::setup(&settings),
         Command::Teardown => commands::teardown::teardown(&settings),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_forgets_the_dashes_before_a_command_is_told() {
+        let error = |args: &[&str]| {
+            let all = [&[PROGRAM], args].concat();
+            with_tip(Cli::try_parse_from(all).unwrap_err()).to_string()
+        };
+        let tip = "tip: write `--` before the command";
+        assert!(error(&["exec", "one", "ls"]).contains(tip), "{}", error(&["exec", "one", "ls"]));
+        assert!(!error(&["stop", "one", "ls"]).contains(tip));
     }
 }

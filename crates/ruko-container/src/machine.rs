@@ -21,7 +21,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::settings::Settings;
 use crate::slot::Slot;
 use crate::spec::Order;
-use crate::state::{Entry, Record, now};
+use crate::state::{self, Entry, Record, now};
 use crate::watchdog::Sample;
 use crate::work::{self, Work};
 use crate::{disk, host, layout};
@@ -176,9 +176,14 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Readable when the container has ended.
+    /// Readable when lxc-start has ended, and with it the container.
     pub(crate) fn ended(&self) -> Option<BorrowedFd<'_>> {
         self.running.as_ref().map(|running| running.handle.as_fd())
+    }
+
+    /// Readable when the container's process 1 has ended; lxc-start then still tidies up.
+    pub(crate) fn init_ended(&self) -> Option<BorrowedFd<'_>> {
+        self.running.as_ref()?.init.as_ref().map(|init| init.handle.as_fd())
     }
 
     /// Readable when the container says something.
@@ -266,12 +271,13 @@ impl<'a> Machine<'a> {
 
     /// Ends the container at once and leaves nothing of it behind.
     pub(crate) fn destroy(mut self) -> Result<(), Fault> {
+        state::mark_ending(self.settings, &self.order.name);
         if let Some(running) = self.running.take() {
             running.kill()?;
         }
         self.slot.clear(self.settings, self.layout)?;
         self.work.drop_disk();
-        self.entry.remove()
+        self.entry.remove(self.settings)
     }
 }
 

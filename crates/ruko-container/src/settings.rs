@@ -1,6 +1,6 @@
 //! The configuration, read once and judged: what passes here cannot be wrong later.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::path::{Component, Path, PathBuf};
 
@@ -41,7 +41,13 @@ impl Settings {
     /// Reads a file that nobody but root can have written. The environment has no say.
     pub(crate) fn load(path: &Path) -> Result<Self, Fault> {
         let mut text = String::new();
-        let file = open_trusted(path)?;
+        let file = open_trusted(path).map_err(|e| match e.source.kind() {
+            io::ErrorKind::NotFound => Fault::refused(format!(
+                "there is no configuration at `{}`; name one with --config",
+                path.display()
+            )),
+            _ => e.into(),
+        })?;
         file.take(MAX_CONFIG).read_to_string(&mut text).fault(format!("cannot read `{}`", path.display()))?;
         Self::parse(&text).map_err(|why| {
             Fault::refused(format!("the configuration `{}` is not valid: {why}", path.display()))
@@ -124,6 +130,13 @@ pub(crate) mod tests {
 
     pub(crate) fn settings() -> Settings {
         Settings::parse(GOOD).unwrap()
+    }
+
+    #[test]
+    fn a_missing_file_is_said_to_be_missing() {
+        let fault = Settings::load(Path::new("/nowhere/openruko.toml")).unwrap_err();
+        let expected = "there is no configuration at `/nowhere/openruko.toml`; name one with --config";
+        assert_eq!(fault.message, expected);
     }
 
     fn with(replaced: &str, by: &str) -> String {

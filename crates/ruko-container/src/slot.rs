@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ruko_core::{Fault, Hint};
 use ruko_lxc::cgroup::Layout;
@@ -16,8 +16,8 @@ use crate::settings::Settings;
 /// Where the locks of all slots of the machine are.
 const POOL: &str = "/run/openruko/slots";
 
-/// How long the remains of an earlier container may take to go away.
-const CLEAR_TIME: Duration = Duration::from_secs(5);
+/// How long the remains of a container may take to go away.
+pub(crate) const CLEAR_TIME: Duration = Duration::from_secs(5);
 
 /// A slot that this process holds.
 #[derive(Debug)]
@@ -29,25 +29,29 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Takes the first free slot and makes sure that nothing of its last container is left.
+    /// Takes the first free slot and makes sure that nothing of its last container is left. What is left
+    /// in one slot is waited for only where no other is free.
     pub(crate) fn take(settings: &Settings, layout: &Layout) -> Result<Self, Fault> {
         let range = id_range(settings.slots)?;
         make_pool()?;
         let mut stuck = None;
-        for index in 0..settings.slots {
+        let tries = [Duration::ZERO, CLEAR_TIME].into_iter();
+        for (time, index) in tries.flat_map(|time| (0..settings.slots).map(move |index| (time, index))) {
             let Some(lock) = lock(index)? else { continue };
             let ids = range.of_slot(index);
             let address = net::address(settings.subnet, index);
-            let (Some(ids), Some(address)) = (ids, address) else { break };
-            let slot = Self { index, ids, address, _lock: lock };
-            match slot.clear(settings, layout) {
-                Ok(()) => return Ok(slot),
+            let (Some(ids), Some(address)) = (ids, address) else { continue };
+            match clear(index, settings, layout, time) {
+                Ok(()) => return Ok(Self { index, ids, address, _lock: lock }),
                 Err(fault) => stuck = Some(fault),
             }
         }
         Err(stuck.unwrap_or_else(|| {
-            Fault::try_again(format!("all {} container slots are in use", settings.slots))
-                .hint("wait for a build to end, or raise `slots` of [container]")
+            Fault::try_again(format!(
+                "all {} container slots are in use; they are shared by all installations on this machine",
+                settings.slots
+            ))
+            .hint("wait for a build to end, or raise `slots` of [container]")
         }))
     }
 
@@ -63,7 +67,7 @@ impl Slot {
 
     /// Kills and removes whatever is left of a container in this slot.
     pub(crate) fn clear(&self, settings: &Settings, layout: &Layout) -> Result<(), Fault> {
-        clear(self.index, settings, layout)
+        clear(self.index, settings, layout, CLEAR_TIME)
     }
 }
 
@@ -76,18 +80,25 @@ fn monitor_group(index: u32) -> String {
 }
 
 /// Clears a slot that nobody holds. A slot that is held was cleared by its holder.
-pub(crate) fn clear_if_free(index: u32, settings: &Settings, layout: &Layout) -> Result<(), Fault> {
+pub(crate) fn clear_if_free(
+    index: u32,
+    settings: &Settings,
+    layout: &Layout,
+    time: Duration,
+) -> Result<(), Fault> {
     make_pool()?;
     match lock(index)? {
-        Some(_lock) => clear(index, settings, layout),
+        Some(_lock) => clear(index, settings, layout, time),
         None => Ok(()),
     }
 }
 
-fn clear(index: u32, settings: &Settings, layout: &Layout) -> Result<(), Fault> {
+fn clear(index: u32, settings: &Settings, layout: &Layout, time: Duration) -> Result<(), Fault> {
+    let until = Instant::now() + time;
     // The watcher first: with it goes its container, as its signal of parent's death says.
     for group in [monitor_group(index), payload_group(index)] {
-        layout.clear(&group, CLEAR_TIME).try_again(format!("cannot clear control group `{group}`"))?;
+        let left = until.saturating_duration_since(Instant::now());
+        layout.clear(&group, left).try_again(format!("cannot clear control group `{group}`"))?;
     }
     let port = settings.bridge.port(index);
     if Path::new("/sys/class/net").join(&port).exists() {

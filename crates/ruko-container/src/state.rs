@@ -6,7 +6,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ruko_core::container::RunLimits;
 use ruko_core::names::ContainerName;
@@ -28,6 +28,16 @@ pub(crate) struct Record {
     /// Seconds since 1970.
     pub(crate) started: u64,
     pub(crate) limits: RunLimits,
+}
+
+/// The file that says that the end of a container has begun.
+const ENDING: &str = "ending";
+
+/// Lets listings say that the end of a container has begun.
+pub(crate) fn mark_ending(settings: &Settings, name: &ContainerName) {
+    // Where it is gone already, no listing shows it.
+    let Ok(_guard) = guard(settings) else { return };
+    let _ = fs::write(settings.state_dir.join(name.as_str()).join(ENDING), "");
 }
 
 /// The directory of a container that this process owns.
@@ -62,8 +72,10 @@ impl Entry {
         Ok(fs::write(&path, text).at("write", &path)?)
     }
 
-    /// Removes the directory; what runs must have been stopped before.
-    pub(crate) fn remove(self) -> Result<(), Fault> {
+    /// Removes the directory; what runs must have been stopped before. Nobody may look at it meanwhile:
+    /// who tries whether its lock is free would make that file anew.
+    pub(crate) fn remove(self, settings: &Settings) -> Result<(), Fault> {
+        let _guard = guard(settings)?;
         fs::remove_dir_all(&self.path).at("remove", &self.path)?;
         Ok(())
     }
@@ -84,6 +96,8 @@ pub(crate) struct Seen {
     /// Missing while it is being made, or if its owner died that early.
     pub(crate) record: Option<Record>,
     pub(crate) owned: bool,
+    /// Its end has begun.
+    pub(crate) ending: bool,
 }
 
 /// All containers, by name.
@@ -93,7 +107,8 @@ pub(crate) fn all(settings: &Settings) -> Result<Vec<Seen>, Fault> {
     for name in names(&settings.state_dir)? {
         let path = settings.state_dir.join(name.as_str());
         if let Ok(lock) = Lock::try_take(&path.join("lock")) {
-            all.push(Seen { record: read_record(&path), owned: lock.is_none(), name });
+            let ending = path.join(ENDING).exists();
+            all.push(Seen { record: read_record(&path), owned: lock.is_none(), ending, name });
         }
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -105,26 +120,29 @@ pub(crate) fn all(settings: &Settings) -> Result<Vec<Seen>, Fault> {
 pub(crate) struct Reaped {
     pub(crate) destroyed: Vec<ContainerName>,
     /// What could not be destroyed, and why.
-    pub(crate) failed: Vec<Fault>,
+    pub(crate) failed: Vec<(ContainerName, Fault)>,
 }
 
-/// Destroys every container whose owner is gone. One that resists does not keep the others.
-pub(crate) fn reap(settings: &Settings, layout: &Layout) -> Result<Reaped, Fault> {
+/// Destroys every container whose owner is gone. One that resists does not keep the others: all of them
+/// together are waited for no longer than `time`, and then each gets what needs no waiting.
+pub(crate) fn reap(settings: &Settings, layout: &Layout, time: Duration) -> Result<Reaped, Fault> {
+    let until = Instant::now() + time;
     let mut reaped = Reaped::default();
     for (name, entry) in abandoned(settings)? {
-        match destroy(entry, settings, layout) {
+        let left = until.saturating_duration_since(Instant::now()).min(slot::CLEAR_TIME);
+        match destroy(entry, settings, layout, left) {
             Ok(()) => reaped.destroyed.push(name),
-            Err(fault) => reaped.failed.push(fault),
+            Err(fault) => reaped.failed.push((name, fault)),
         }
     }
     Ok(reaped)
 }
 
-fn destroy(entry: Entry, settings: &Settings, layout: &Layout) -> Result<(), Fault> {
+fn destroy(entry: Entry, settings: &Settings, layout: &Layout, time: Duration) -> Result<(), Fault> {
     if let Some(record) = read_record(&entry.path) {
-        slot::clear_if_free(record.slot, settings, layout)?;
+        slot::clear_if_free(record.slot, settings, layout, time)?;
     }
-    entry.remove()
+    entry.remove(settings)
 }
 
 /// The directories whose lock was free; it is ours now.

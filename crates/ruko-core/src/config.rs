@@ -1,8 +1,9 @@
 //! The configuration file, `/etc/openruko/config.toml`: a table per program, unknown keys are errors.
 //!
-//! Secrets are not in it: it names files of mode 0600 or 0640 that hold them. Every key of a simple
-//! value can be overridden by the environment variable `OPENRUKO_TABLE_KEY` (not for programs that run
-//! as root: those read the file alone).
+//! Secrets are not in it: it names files of mode 0600 or 0640 that hold them. For openruko-api,
+//! openruko-serve and `openruko admin` every key of a simple value can be overridden by the environment
+//! variable `OPENRUKO_TABLE_KEY`. What acts as root, ruko-container and `openruko up`, reads the file
+//! alone, and `up` starts the API with an environment of its own.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -116,6 +117,8 @@ pub struct BuildLimits {
     pub slug_bytes: u64,
     /// What the build may print, in bytes; beyond that it is no longer kept or shown.
     pub output_bytes: u64,
+    /// What a build may keep for the next one, unpacked, in bytes; a larger cache is not kept.
+    pub cache_bytes: u64,
 }
 
 impl Default for BuildLimits {
@@ -127,6 +130,7 @@ impl Default for BuildLimits {
             disk_bytes: 4 << 30,
             slug_bytes: 500 << 20,
             output_bytes: 16 << 20,
+            cache_bytes: 1 << 30,
         }
     }
 }
@@ -181,10 +185,14 @@ pub struct ContainerConfig {
     /// Processor cores that one container may use, as a decimal number.
     #[serde(default = "default_cpus")]
     pub cpus: f64,
-    /// The most that a caller may ask for.
+    /// The most that a caller may ask for: of seconds, memory, processes and disk. `slug_bytes` and
+    /// `output_bytes` do not count here: a container knows nothing of slugs and output, the API sets those
+    /// bounds.
     #[serde(default)]
     pub max: BuildLimits,
-    /// Disk space that must stay free on the file system of `state_dir`, in bytes.
+    /// Disk space that must be free on the file system of `state_dir` when a container starts, in bytes.
+    /// It is judged only then: the disks of containers are sparse files, so those that run may grow by up
+    /// to their `disk_bytes` each afterwards and use it up.
     #[serde(default = "default_reserve")]
     pub reserve_bytes: u64,
     /// Start containers even where a limit cannot be set on this kernel.
@@ -404,6 +412,13 @@ mod tests {
     #[test]
     fn a_misspelt_variable_is_an_error_too() {
         assert!(Config::parse(ADMIN, env(&[("OPENRUKO_ADMIN_APIURL", "x")])).is_err());
+    }
+
+    #[test]
+    fn a_limit_that_is_not_given_has_its_default() {
+        let limits: BuildLimits = toml::from_str("slug_bytes = 5").unwrap();
+        assert_eq!(limits, BuildLimits { slug_bytes: 5, ..BuildLimits::default() });
+        assert_eq!(limits.cache_bytes, 1 << 30);
     }
 
     #[test]

@@ -188,6 +188,16 @@ impl CommitId {
     }
 }
 
+/// Whether git takes this as the name of a ref or of a part of one (git-check-ref-format(1)).
+pub fn is_ref_name(name: &[u8]) -> bool {
+    let component = |part: &[u8]| !part.is_empty() && part[0] != b'.' && !part.ends_with(b".lock");
+    let byte = |&b: &u8| b > b' ' && b != 0x7f && !b"~^:?*[\\".contains(&b);
+    name.split(|&b| b == b'/').all(component)
+        && name.iter().all(byte)
+        && !name.windows(2).any(|pair| pair == b".." || pair == b"@{")
+        && !name.ends_with(b".")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +251,30 @@ mod tests {
         let id = PushId::generate();
         assert_eq!(id.as_str().parse::<PushId>().as_ref(), Ok(&id));
         assert!(id.container().as_str().parse::<ContainerName>().is_ok());
+    }
+
+    #[test]
+    fn ref_names_are_those_that_git_takes() {
+        for good in ["refs/heads/main", "refs/tags/v1.0", "refs/heads/a/b-c", "refs/heads/é"] {
+            assert!(is_ref_name(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "",
+            "refs/heads/",
+            "refs/heads/../x",
+            "refs//x",
+            "refs/heads/.x",
+            "refs/heads/x.lock",
+            "refs/heads/x.",
+            "refs/heads/a b",
+            "refs/heads/a\nb",
+            "refs/heads/a~1",
+            "refs/heads/a@{1}",
+            "refs/heads/a\\b",
+            "/refs",
+        ] {
+            assert!(!is_ref_name(bad.as_bytes()), "{bad:?}");
+        }
     }
 
     #[test]

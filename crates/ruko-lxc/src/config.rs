@@ -1,20 +1,17 @@
 //! The writer of LXC configuration files (`lxc.container.conf(5)`).
 
 use std::fmt::Write;
-use std::path::Path;
 
 use crate::idrange::IdRange;
 
-/// A value that would have become more than one value of one line.
+/// A value with a control character, which could have become more than one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the value of `{key}` {why}: `{}`", .value.escape_debug())]
+#[error("the value of `{key}` has a control character: `{}`", .value.escape_debug())]
 pub struct BadValue {
     /// The key it was meant for.
     pub key: String,
     /// What was refused.
     pub value: String,
-    /// Which rule it broke.
-    pub why: &'static str,
 }
 
 /// A configuration under construction.
@@ -32,7 +29,7 @@ impl Config {
     pub fn set(&mut self, key: &str, value: impl AsRef<str>) -> Result<&mut Self, BadValue> {
         let value = value.as_ref();
         if value.chars().any(char::is_control) {
-            return Err(bad(key, value, "has a control character"));
+            return Err(BadValue { key: key.to_owned(), value: value.to_owned() });
         }
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "{key} = {value}");
@@ -50,35 +47,10 @@ impl Config {
         Ok(self)
     }
 
-    /// Binds a file or directory of the host read-only. One entry per path, never recursive: mounts
-    /// below a recursive read-only bind stay writable (lxc issue 4348).
-    ///
-    /// # Errors
-    /// A path is not UTF-8, or has a character that an fstab line cannot carry.
-    pub fn bind_read_only(&mut self, source: &Path, target: &Path) -> Result<&mut Self, BadValue> {
-        const KEY: &str = "lxc.mount.entry";
-        let source = field(KEY, source)?;
-        let target = field(KEY, target)?.trim_start_matches('/');
-        self.set(KEY, format!("{source} {target} none bind,ro,nosuid,nodev 0 0"))
-    }
-
     /// The file's text.
     pub fn text(&self) -> &str {
         &self.0
     }
-}
-
-fn bad(key: &str, value: &str, why: &'static str) -> BadValue {
-    BadValue { key: key.to_owned(), value: value.to_owned(), why }
-}
-
-/// A path as one field of an fstab line: no white space, which would begin the next field.
-fn field<'a>(key: &str, path: &'a Path) -> Result<&'a str, BadValue> {
-    let text = path.to_str().ok_or_else(|| bad(key, &path.to_string_lossy(), "is not UTF-8"))?;
-    if text.chars().any(|c| c.is_whitespace() || c == '\\') {
-        return Err(bad(key, text, "has white space or a backslash"));
-    }
-    Ok(text)
 }
 
 /// The mount points, as absolute paths in the container, that a configuration asks to be read-only.
@@ -114,23 +86,11 @@ mod tests {
     }
 
     #[test]
-    fn a_path_cannot_become_a_second_field() {
-        let mut config = Config::default();
-        for hostile in ["/srv/a b", "/srv/a\tb", "/srv/a\\040b"] {
-            assert!(config.bind_read_only(Path::new(hostile), Path::new("/x")).is_err(), "{hostile:?}");
-        }
-    }
-
-    #[test]
-    fn read_only_targets_are_found_in_what_was_written_and_in_what_a_template_appended() {
-        let mut config = Config::default();
-        config.bind_read_only(Path::new("/usr"), Path::new("/usr")).unwrap();
-        let text = format!(
-            "{}lxc.mount.entry=/a etc/ssl/certs none bind,ro,create=dir 0 0\n\
-             lxc.mount.entry = tmpfs dev/shm tmpfs rw,nosuid 0 0\n# lxc.mount.entry = x y none ro 0 0\n",
-            config.text()
-        );
-        assert_eq!(read_only_targets(&text), ["/usr", "/etc/ssl/certs"]);
+    fn read_only_targets_are_found_in_what_a_template_appended() {
+        let text = "lxc.mount.entry = /usr usr none bind,ro,nosuid,nodev 0 0\n\
+            lxc.mount.entry=/a etc/ssl/certs none bind,ro,create=dir 0 0\n\
+            lxc.mount.entry = tmpfs dev/shm tmpfs rw,nosuid 0 0\n# lxc.mount.entry = x y none ro 0 0\n";
+        assert_eq!(read_only_targets(text), ["/usr", "/etc/ssl/certs"]);
     }
 
     #[test]

@@ -116,6 +116,7 @@ impl Filter<'_> {
         let subnet = Ipv4Net { address: self.subnet.network(), prefix: self.subnet.prefix };
         let allow =
             accept(self.allow.iter().map(|net| Ipv4Net { address: net.network(), prefix: net.prefix }));
+        let source = source_rule(self.subnet);
         let names = self.nameserver_rule();
         let closed = CLOSED.join(", ");
         let _ = write!(
@@ -132,7 +133,7 @@ impl Filter<'_> {
 \t\toifname \"{bridge}\" ct state established,related accept
 \t\toifname \"{bridge}\" drop
 \t\tiifname != \"{bridge}\" accept
-\t\tip saddr != {subnet} drop
+\t\t{source}
 \t\tmeta nfproto != ipv4 drop
 \t\tct state established,related accept
 {names}{allow}\t\tip daddr {{ {closed} }} drop
@@ -185,6 +186,18 @@ impl Filter<'_> {
             ports.join(",\n\t\t\t")
         );
     }
+}
+
+/// Whether a text of [`Filter::ruleset`] is that of a bridge of this network.
+pub fn is_of_subnet(ruleset: &str, subnet: Ipv4Net) -> bool {
+    let line = source_rule(subnet);
+    ruleset.lines().any(|found| found.trim() == line)
+}
+
+/// Containers have no other addresses.
+fn source_rule(subnet: Ipv4Net) -> String {
+    let subnet = Ipv4Net { address: subnet.network(), prefix: subnet.prefix };
+    format!("ip saddr != {subnet} drop")
 }
 
 /// One rule that accepts these destinations. Networks may overlap, which one set could not hold.
@@ -257,6 +270,8 @@ mod tests {
         assert!(at("ip daddr 10.9.0.0/16 accept") < at("10.0.0.0/8"));
         assert!(at("ip saddr != 10.200.7.0/24 drop") < at("10.1.2.3"));
         assert_eq!(forward.last(), Some(&"accept"));
+        assert!(is_of_subnet(&ruleset, "10.200.7.0/24".parse().unwrap()));
+        assert!(!is_of_subnet(&ruleset, "10.200.7.0/25".parse().unwrap()));
     }
 
     #[test]

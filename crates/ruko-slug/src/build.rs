@@ -18,6 +18,7 @@ use ruko_core::{CommitId, Exit, ProcessType};
 use crate::buildpack::fetch::Source;
 use crate::buildpack::reference::Reference;
 use crate::buildpack::{Buildpack, Detected, Directories};
+use crate::cache;
 use crate::checkout::checkout;
 use crate::env::{EnvDir, Environment, Facts};
 use crate::git::Repository;
@@ -182,6 +183,7 @@ fn deploy(
     procfile::read(&build.dir)?;
     build.restore_cache(client, output)?;
     let (names, defaults) = build.run_buildpacks(output)?;
+    build.bound_cache(output)?;
     let (process_types, default_types) = build.process_types(&names, defaults, output)?;
     build.submit_slug(client, output)?;
     Ok(Manifest {
@@ -228,6 +230,27 @@ impl Build<'_> {
         };
         output.trouble(format!("The build cache cannot be used and is dropped: {why}"));
         empty(&dir).refuse("Push rejected: cannot empty the cache directory")
+    }
+
+    /// A cache that is not kept costs the next build time, and its developer is told while there is somebody
+    /// to tell. Caches grow with every dependency that ever was; beyond the limit, fetching one costs more than
+    /// it saves.
+    fn bound_cache(&self, output: &mut Output) -> Result<(), Refusal> {
+        let (dir, limit) = (self.layout.cache(), self.request.limits.cache_bytes);
+        // A buildpack may have removed it.
+        if !dir.is_dir() {
+            return Ok(());
+        }
+        let why = match cache::measure(&dir) {
+            Ok(size) if size <= limit => return Ok(()),
+            Ok(size) => format!("it is {} unpacked, and the limit is {}", bytes(size), bytes(limit)),
+            Err(e) => chain(&e),
+        };
+        output.trouble(format!(
+            "The build cache is not kept: {why}.\nThe next build begins with the cache that was kept last, if there \
+             is one."
+        ));
+        cache::put_aside(&dir).refuse("Push rejected: the build cache is not kept")
     }
 
     fn environment(&self) -> Environment {

@@ -29,7 +29,8 @@ Examples:
   ruko-slug build                    what git's pre-receive hook runs there
   ruko-slug checkout 1a2b3c… /tmp/app --repository app.git
   ruko-slug detect /tmp/app
-  ruko-slug compile /tmp/app /tmp/cache /tmp/env --buildpack python --stack openruko-12
+  mkdir -p /tmp/cache /tmp/env /tmp/home
+  ruko-slug compile /tmp/app /tmp/cache /tmp/env --buildpack python --home /tmp/home
   ruko-slug pack /tmp/app > slug.tar.gz
   ruko-slug inspect slug.tar.gz --json";
 
@@ -43,14 +44,16 @@ pub struct Cli {
     command: Command,
 }
 
-/// Where things are, for tests; the container's paths are the default.
+/// Where things are; the container's paths are the default.
 #[derive(Debug, Args)]
 struct Places {
-    #[arg(long, hide = true, global = true)]
+    /// HOME of a build, where the app will run from [default: /app]
+    #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
     #[arg(long, hide = true, global = true)]
     tmp: Option<PathBuf>,
-    #[arg(long, hide = true, global = true)]
+    /// The buildpacks that ship [default: those installed with this program, else /app/buildpacks]
+    #[arg(long, global = true, value_name = "DIR")]
     buildpacks: Option<PathBuf>,
     #[arg(long, hide = true, global = true)]
     socket: Option<PathBuf>,
@@ -133,7 +136,7 @@ enum Command {
         /// The slug
         slug: PathBuf,
     },
-    /// Write the build cache to stdout, as tar.gz; nothing if it is empty
+    /// Write the build cache to stdout, as tar.gz; nothing if it is empty or the hook did not keep it
     Cache,
     /// Say what a packed slug holds
     Inspect {

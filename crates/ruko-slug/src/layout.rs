@@ -1,8 +1,12 @@
 //! Where things are in a build container.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// The paths of a build container. The default is the container's; tests have their own.
+/// Where an installation has this program, below its prefix, and where the buildpacks that ship.
+const INSTALLED: (&str, &str) = ("libexec/openruko/tools/ruko-slug", "share/openruko/buildpacks");
+
+/// The paths of a build container. The default is the container's, but that an admin on a host gets the
+/// buildpacks of the installation; tests have their own.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// `HOME` of everything that runs, and where the app will run from.
@@ -20,7 +24,10 @@ impl Default for Layout {
         Self {
             home: "/app".into(),
             tmp: "/tmp".into(),
-            buildpacks: "/app/buildpacks".into(),
+            buildpacks: std::env::current_exe()
+                .ok()
+                .and_then(|program| installed_buildpacks(&program))
+                .unwrap_or_else(|| "/app/buildpacks".into()),
             socket: ruko_channel::SOCKET.into(),
         }
     }
@@ -51,4 +58,12 @@ impl Layout {
     pub fn buildpack(&self, id: &str, n: usize) -> PathBuf {
         self.tmp.join(format!("buildpack_{id}_{n}"))
     }
+}
+
+/// The buildpacks beside an installed program; none in a container, where the program lies elsewhere.
+fn installed_buildpacks(program: &Path) -> Option<PathBuf> {
+    let (below, buildpacks) = INSTALLED;
+    let prefix =
+        program.ends_with(below).then(|| program.ancestors().nth(Path::new(below).iter().count()))??;
+    Some(prefix.join(buildpacks)).filter(|dir| dir.is_dir())
 }

@@ -231,6 +231,22 @@ mod tests {
         }
 
         #[test]
+        fn added_types_are_among_all_and_not_of_the_procfile(
+            own in proptest::collection::btree_map("[a-d]", "[a-z]", 0..4),
+            defaults in proptest::collection::btree_map("[a-d]", "[a-z]", 0..4),
+        ) {
+            let typed = |types: &BTreeMap<String, String>| -> BTreeMap<ProcessType, String> {
+                types.iter().map(|(name, command)| (name.parse().unwrap(), command.clone())).collect()
+            };
+            let (own, defaults) = (typed(&own), typed(&defaults));
+            let (all, added) = merge(own.clone(), defaults);
+            for name in &added {
+                prop_assert!(all.contains_key(name) && !own.contains_key(name));
+            }
+            prop_assert_eq!(all.len(), own.len() + added.len());
+        }
+
+        #[test]
         fn a_plain_line_is_read_exactly(name in "[a-zA-Z0-9][a-zA-Z0-9_-]{0,30}", command in "[!-~]([ -~]{0,40}[!-~])?") {
             let procfile = parse(format!("{name}: {command}\r\n").as_bytes()).unwrap();
             prop_assert_eq!(procfile.types.get(&name.parse().unwrap()), Some(&command));

@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::Bound;
 
 use ruko_core::CommitId;
+use ruko_core::names::is_ref_name;
 
 use crate::refusal::Refusal;
 
@@ -168,7 +169,7 @@ fn judge_name(name: &RefName) -> Result<(), Refusal> {
             "Push rejected: {name} is neither a branch nor a tag.\nOnly refs/heads/ and refs/tags/ are taken."
         )));
     }
-    if !is_well_formed(&name.0) {
+    if !is_ref_name(&name.0) {
         return Err(Refusal::new(format!("Push rejected: {name} is not a name that git accepts for a ref.")));
     }
     if name.0.len() > MAX_NAME || name.0.split(|&b| b == b'/').any(|part| part.len() > MAX_COMPONENT) {
@@ -178,16 +179,6 @@ fn judge_name(name: &RefName) -> Result<(), Refusal> {
         )));
     }
     Ok(())
-}
-
-/// The rules of git-check-ref-format(1) for a name that begins with `refs/`.
-pub fn is_well_formed(name: &[u8]) -> bool {
-    let component = |part: &[u8]| !part.is_empty() && part[0] != b'.' && !part.ends_with(b".lock");
-    let byte = |&b: &u8| b > b' ' && b != 0x7f && !b"~^:?*[\\".contains(&b);
-    name.split(|&b| b == b'/').all(component)
-        && name.iter().all(byte)
-        && !name.windows(2).any(|pair| pair == b".." || pair == b"@{")
-        && !name.ends_with(b".")
 }
 
 fn judge_ids(update: &Update, known: &Known) -> Result<(), Refusal> {

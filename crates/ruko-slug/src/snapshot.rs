@@ -70,7 +70,7 @@ pub fn read_head(repository: &Path) -> Result<Option<String>, PathError> {
     let text = String::from_utf8_lossy(&std::fs::read(&path).at("read", &path)?).into_owned();
     let name = text.strip_prefix("ref: ").map(str::trim_end);
     let is_branch =
-        |name: &&str| name.starts_with("refs/heads/") && crate::refs::is_well_formed(name.as_bytes());
+        |name: &&str| name.starts_with("refs/heads/") && ruko_core::names::is_ref_name(name.as_bytes());
     Ok(name.filter(is_branch).map(str::to_owned))
 }
 

@@ -4,7 +4,7 @@
 mod world;
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use world::{World, git};
 
@@ -25,6 +25,7 @@ fn a_wrong_command_line_is_status_2_and_help_has_an_example() {
         stderr(&container.run(args), 2);
     }
     assert!(stdout(&container.run(&["--help"])).contains("ruko-slug inspect slug.tar.gz --json"));
+    assert!(stdout(&container.run(&["--help"])).contains("--buildpacks <DIR>"));
     assert!(!stdout(&container.run(&["--help"])).contains("--socket"));
 }
 
@@ -81,6 +82,24 @@ fn compile_runs_a_buildpack_alone() {
     assert!(stdout(&out).contains("Gemfile is there"), "{out:?}");
     let why = stderr(&container.run(&["compile", dir, tmp, tmp, "--buildpack", "none"]), 1);
     assert!(why.contains("no buildpack named `none` ships"), "{why}");
+}
+
+#[test]
+fn an_installed_program_finds_the_buildpacks_that_were_installed_with_it() {
+    let world = World::new();
+    let app = world.app(&[("Procfile", "web: a\n")]);
+    // A second name and no copy: a program that is being written while another test forks cannot be run.
+    let prefix = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let tools = prefix.path().join("libexec/openruko/tools");
+    let share = prefix.path().join("share/openruko");
+    fs::create_dir_all(&tools).unwrap();
+    fs::create_dir_all(&share).unwrap();
+    let program = tools.join("ruko-slug");
+    fs::hard_link(env!("CARGO_BIN_EXE_ruko-slug"), &program).unwrap();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../buildpacks");
+    std::os::unix::fs::symlink(shipped, share.join("buildpacks")).unwrap();
+    let detected = Command::new(&program).arg("detect").arg(&app).output().unwrap();
+    assert_eq!(stdout(&detected), "procfile\tProcfile\n");
 }
 
 #[test]

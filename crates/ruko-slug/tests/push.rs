@@ -367,6 +367,43 @@ fn several_buildpacks_share_cache_and_exported_environment() {
 }
 
 #[test]
+fn a_cache_that_is_too_large_is_not_kept_and_the_developer_is_told() {
+    let world = World::new();
+    let app = world.app(&[("Procfile", "web: one\n")]);
+    let buildpack = world.buildpack(&[
+        ("bin/detect", "#!/bin/sh\necho Keeper\n"),
+        ("bin/compile", "#!/bin/sh\nmkdir -p \"$2/d\"\nhead -c 3072 /dev/zero >\"$2/d/kept\"\n"),
+    ]);
+    world.host.kept().buildpacks = vec![buildpack];
+    for (limit, is_kept) in [(3071, false), (3072, true)] {
+        world.host.kept().limits.cache_bytes = limit;
+        commit(&app, &[("limit", &limit.to_string())]);
+        let container = world.container();
+        let push = world.push_into(&container, &app, &["main"]);
+        push.assert_ok();
+        let told = " !     The build cache is not kept: it is 3.0 KB unpacked, and the limit is 3.0 KB.";
+        assert_eq!(push.lines.iter().any(|line| line == told), !is_kept, "{}", push.text);
+        let cache = container.run(&["cache"]);
+        assert!(cache.status.success(), "{cache:?}");
+        assert_eq!(!cache.stdout.is_empty(), is_kept);
+    }
+}
+
+#[test]
+fn a_buildpack_may_remove_the_cache() {
+    let world = World::new();
+    let app = world.app(&[("Procfile", "web: one\n")]);
+    let buildpack = world.buildpack(&[
+        ("bin/detect", "#!/bin/sh\necho Clean\n"),
+        ("bin/compile", "#!/bin/sh\nrm -rf \"$2\"\n"),
+    ]);
+    world.host.kept().buildpacks = vec![buildpack];
+    let push = world.push(&app, &["main"]);
+    push.assert_ok();
+    assert!(!push.text.contains("cache"), "{}", push.text);
+}
+
+#[test]
 fn an_empty_cache_is_no_bytes() {
     let world = World::new();
     let out = world.container().run(&["cache"]);
@@ -599,7 +636,7 @@ fn names_are_judged_as_git_judges_them() {
             for name in [format!("refs/heads/{first}{second}"), format!("refs/heads/x{first}{second}y")] {
                 let git =
                     std::process::Command::new("git").args(["check-ref-format", &name]).status().unwrap();
-                assert_eq!(ruko_slug::refs::is_well_formed(name.as_bytes()), git.success(), "{name:?}");
+                assert_eq!(ruko_core::names::is_ref_name(name.as_bytes()), git.success(), "{name:?}");
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::file::{AtPath, PathError};
 /// stays: removing a locked file would let two holders in.
 #[derive(Debug)]
 pub struct Lock {
-    _file: Flock<OwnedFd>,
+    file: Flock<OwnedFd>,
 }
 
 impl Lock {
@@ -25,7 +25,7 @@ impl Lock {
     pub fn try_take(path: &Path) -> Result<Option<Self>, PathError> {
         let file = open(path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => Ok(Some(Self { _file: file })),
+            Ok(file) => Ok(Some(Self { file })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(std::io::Error::from(errno)).at("lock", path),
         }
@@ -38,7 +38,22 @@ impl Lock {
     pub fn take(path: &Path) -> Result<Self, PathError> {
         let file = open(path)?;
         let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into());
-        Ok(Self { _file: lock.at("lock", path)? })
+        Ok(Self { file: lock.at("lock", path)? })
+    }
+
+    /// Another handle of the lock, to be inherited by a child: the lock belongs to the open file and is held
+    /// as long as one of them is open (flock(2)).
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn share(&self) -> std::io::Result<OwnedFd> {
+        self.file.try_clone()
+    }
+
+    /// Ends this handle without freeing the lock, which a child has inherited.
+    pub fn leave_to_heir(self) {
+        // Dropping would free it for every handle.
+        std::mem::forget(self);
     }
 }
 
@@ -51,6 +66,17 @@ fn open(path: &Path) -> Result<OwnedFd, PathError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_heir_keeps_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = Lock::try_take(&path).unwrap().unwrap();
+        let heir = first.share().unwrap();
+        first.leave_to_heir();
+        assert!(Lock::try_take(&path).unwrap().is_none());
+        drop(heir);
+    }
 
     #[test]
     fn a_second_holder_is_kept_out_until_the_first_lets_go() {

@@ -6,13 +6,14 @@ use ruko_api_types::{BuildStatus, Commit, CommitRelease, Committed};
 use ruko_core::PushId;
 use sqlx::AnyConnection;
 
-use super::pushes::{lease_lost, push_named, write_down_if_lost};
+use super::pushes::{Outcome, lease_lost, log_end, push_named, write_down_if_lost};
 use super::to_the_end;
 use crate::api::Api;
 use crate::clock;
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{At, Body};
 use crate::judge;
+use crate::store::apps::AppRow;
 use crate::store::pushes::{self, PushRow};
 use crate::store::{apps, releases, repos};
 
@@ -34,8 +35,10 @@ pub(crate) async fn create(
             write_down_if_lost(&api, db, &push, now).await?;
             return Err(lease_lost(&push, now));
         }
-        let answer = carry_out(&mut db, &api, &push, &commit).await?;
+        let app = apps::by_id(&mut db, &push.app_id).await?;
+        let answer = carry_out(&mut db, &api, &push, &app, &commit).await?;
         db.commit().await?;
+        log_end(&push, &app.name, &Outcome::Committed(answer.release));
         api.tell_push_ended();
         Ok(Json(answer))
     })
@@ -44,8 +47,13 @@ pub(crate) async fn create(
 
 /// The current and the previous version are kept: a fetch that began before this commit still reads the
 /// latter.
-async fn carry_out(db: &mut AnyConnection, api: &Api, push: &PushRow, commit: &Commit) -> Answer<Committed> {
-    let app = apps::by_id(db, &push.app_id).await?;
+async fn carry_out(
+    db: &mut AnyConnection,
+    api: &Api,
+    push: &PushRow,
+    app: &AppRow,
+    commit: &Commit,
+) -> Answer<Committed> {
     let version = app.repo_version + 1;
     if commit.base_version != app.repo_version
         || !apps::swap_repo_version(db, &app.id, app.repo_version, version).await?

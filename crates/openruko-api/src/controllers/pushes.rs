@@ -3,6 +3,7 @@
 //! The lease is the push's row while it is `pending` and its term has not run out. Every decision on it
 //! is taken in a transaction that holds the write lock from its beginning.
 
+use std::fmt;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::extract::{At, Body};
 use crate::places;
 use crate::store::apps::AppRow;
 use crate::store::pushes::{self, NewPush, PushRow};
-use crate::store::{buildpacks, config_vars, repos};
+use crate::store::{apps, buildpacks, config_vars, repos};
 
 /// The longest that a call waits for a lease, in seconds.
 const MAX_WAIT: u64 = 30;
@@ -73,15 +74,21 @@ async fn attempt(api: &Api, app: &AppName, user: &UserName) -> Answer<Attempt> {
     let mut db = api.store.write().await?;
     let app = authorized(&mut db, user, app).await?;
     let now = clock::now();
+    let mut lost = None;
     if let Some(other) = pushes::open_one(&mut db, &app.id).await? {
         if other.status(now) == BuildStatus::Pending {
             let left = Duration::from_millis(u64::try_from(other.lease_ends - now).unwrap_or(0));
             return Ok(Attempt::Held(Held { by: other.holder(now), until: Instant::now() + left }));
         }
         pushes::lose(&mut db, &other).await?;
+        lost = Some(other);
     }
+    let name = app.name.clone();
     let push = open(&mut db, api, app, user, now).await?;
     db.commit().await?;
+    if let Some(other) = lost {
+        log_end(&other, &name, &Outcome::Failed(pushes::LOST));
+    }
     api.tell_push_ended();
     Ok(Attempt::Opened(Box::new(push)))
 }
@@ -163,14 +170,15 @@ pub(crate) async fn abort(
         let push = push_named(&mut db, &id).await?;
         let now = clock::now();
         if push.status(now) == BuildStatus::Pending {
-            match abort.reason {
-                Some(reason) => {
-                    let reason: String = one_line(&reason).chars().take(MAX_REASON).collect();
-                    pushes::fail(&mut db, &id, &reason).await?;
-                }
+            let reason = abort.reason.map(|reason| kept(&reason));
+            match &reason {
+                Some(reason) => pushes::fail(&mut db, &id, reason).await?,
                 None => pushes::forget(&mut db, &id).await?,
             }
+            let app = apps::by_id(&mut db, &push.app_id).await?;
             db.commit().await?;
+            let outcome = reason.as_deref().map_or(Outcome::Nothing, Outcome::Failed);
+            log_end(&push, &app.name, &outcome);
             api.tell_push_ended();
         } else {
             write_down_if_lost(&api, db, &push, now).await?;
@@ -178,6 +186,41 @@ pub(crate) async fn abort(
         Ok(StatusCode::NO_CONTENT)
     })
     .await
+}
+
+/// What is kept of a reason, on one line.
+fn kept(reason: &str) -> String {
+    one_line(reason).chars().take(MAX_REASON).collect()
+}
+
+/// How a push ended.
+pub(super) enum Outcome<'a> {
+    /// A commit, with a release or without one.
+    Committed(Option<u64>),
+    /// Nothing was pushed.
+    Nothing,
+    /// On one line.
+    Failed(&'a str),
+}
+
+impl fmt::Display for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Committed(Some(release)) => write!(f, "released v{release}"),
+            Self::Committed(None) => f.write_str("stored without a release"),
+            Self::Nothing => f.write_str("nothing was pushed"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+        }
+    }
+}
+
+/// The line in the log that every push gets once it has ended.
+pub(super) fn log_end(push: &PushRow, app: &AppName, outcome: &Outcome<'_>) {
+    tracing::info!("{}", end_line(push, app, outcome, clock::now()));
+}
+
+fn end_line(push: &PushRow, app: &AppName, outcome: &Outcome<'_>, now: Millis) -> String {
+    format!("push by {} to {app} ended after {} s: {outcome}", push.user, push.seconds(now))
 }
 
 pub(super) async fn push_named(db: &mut AnyConnection, id: &PushId) -> Answer<PushRow> {
@@ -193,7 +236,9 @@ pub(super) async fn write_down_if_lost(
 ) -> Answer<()> {
     if push.status(now) == BuildStatus::Lost {
         pushes::lose(&mut db, push).await?;
+        let app = apps::by_id(&mut db, &push.app_id).await?;
         db.commit().await?;
+        log_end(push, &app.name, &Outcome::Failed(pushes::LOST));
         api.tell_push_ended();
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, Executor};
+use sqlx::{AnyConnection, Connection, Executor};
 
 use super::{ACQUIRE, Sql};
 
@@ -30,11 +30,25 @@ pub(super) async fn prepare(connection: &mut AnyConnection) -> Sql<()> {
     connection.execute(PREPARE).await.map(drop)
 }
 
+/// The result codes FULL and IOERR_SHMSIZE: <https://sqlite.org/rescode.html>.
+const NO_ROOM: [&str; 2] = ["13", "4874"];
+
+/// Whether there is no room on the disk for what should be written.
+pub(crate) fn is_disk_full(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| NO_ROOM.contains(&code.as_ref()))
+}
+
+/// A connection that is given back was asked whether it lives, after the rollback of what was dropped
+/// on it. One that is counted as in a transaction even then could not be rolled back: SQLite ends a
+/// transaction of its own accord when the disk is full (<https://sqlite.org/lang_transaction.html>), and
+/// refuses the ROLLBACK that follows. It is closed, and another one opened in its place.
 pub(super) fn pool(connections: u32) -> AnyPoolOptions {
     AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE)
         .idle_timeout(None)
         .max_lifetime(None)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .after_connect(|connection, _| Box::pin(async move { connection.execute(PREPARE).await.map(drop) }))
 }

@@ -18,7 +18,7 @@ pub(crate) mod apps;
 pub(crate) mod buildpacks;
 pub(crate) mod collaborators;
 pub(crate) mod config_vars;
-mod dialect;
+pub(crate) mod dialect;
 pub(crate) mod keys;
 pub(crate) mod output;
 pub(crate) mod pushes;
@@ -196,6 +196,40 @@ mod tests {
             assert!(push(&mut db, &app.id).await.is_err());
             assert!(push(&mut db, "nothing").await.is_err());
         });
+    }
+
+    #[test]
+    fn a_database_that_was_full_takes_writes_once_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let store = Store::open(&dir.path().join("api.db")).await.unwrap();
+            // The limit is the connection's own: https://sqlite.org/pragma.html#pragma_max_page_count
+            let mut db = store.write().await.unwrap();
+            let pages = pragma(&mut db, "PRAGMA max_page_count = 1").await;
+            assert!(pages > 1, "it cannot be less than there are: {pages}");
+            db.commit().await.unwrap();
+
+            let mut db = store.write().await.unwrap();
+            let full = fill(&mut db).await;
+            assert!(dialect::is_disk_full(&full), "{full:?}");
+            drop(db);
+
+            let mut db = store.write().await.unwrap();
+            users::insert(&mut db, &"matt".parse().unwrap()).await.unwrap();
+            db.commit().await.unwrap();
+            let mut read = store.read().await.unwrap();
+            assert_eq!(users::list(&mut read).await.unwrap().len(), 1, "nothing of the failed write is left");
+        });
+    }
+
+    /// Writes until it is refused.
+    async fn fill(db: &mut AnyConnection) -> sqlx::Error {
+        for number in 0..100_000 {
+            if let Err(error) = users::insert(db, &format!("user{number}").parse().unwrap()).await {
+                return error;
+            }
+        }
+        panic!("there was room for all");
     }
 
     async fn push(db: &mut AnyConnection, app_id: &str) -> Sql<()> {

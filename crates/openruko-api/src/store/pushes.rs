@@ -20,7 +20,7 @@ macro_rules! columns {
 const KEPT: u32 = 100;
 
 /// Why a push is lost.
-const LOST: &str = "the push's process or machine died; its lease ran out";
+pub(crate) const LOST: &str = "the push's process or machine died; its lease ran out";
 
 pub(crate) struct PushRow {
     pub(crate) id: PushId,
@@ -84,12 +84,17 @@ impl PushRow {
         if ran_out { Some(self.lease_ends) } else { self.ended_at }
     }
 
+    /// Whole seconds from its beginning to `now`.
+    pub(crate) fn seconds(&self, now: Millis) -> u64 {
+        clock::seconds_between(self.created_at, now)
+    }
+
     pub(crate) fn holder(&self, now: Millis) -> Holder {
         Holder {
             push: self.id.clone(),
             user: self.user.clone(),
             since: clock::rfc3339(self.created_at),
-            seconds: clock::seconds_between(self.created_at, now),
+            seconds: self.seconds(now),
         }
     }
 

@@ -3,16 +3,21 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
-use crate::world::{ADMIN, config, user};
+use crate::world::{ADMIN, SERVE, app, commit, config, opened, user};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ruko_api_client::ApiClient;
+use ruko_api_types::Abort;
 
 /// The program, listening.
 pub(crate) struct Program {
     pub(crate) child: Child,
     pub(crate) url: String,
+    /// What it logs once it listens.
+    log: Receiver<String>,
 }
 
 fn command(dir: &Path, arguments: &[&str]) -> Command {
@@ -30,9 +35,10 @@ impl Program {
         let url = lines
             .find_map(|line| line.strip_prefix("openruko-api: listening on ").map(str::to_owned))
             .expect("it ended before it listened");
-        // The rest of its log goes nowhere, but must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url }
+        // The rest of its log may be of interest to nobody, but must not fill the pipe.
+        let (sender, log) = channel();
+        std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
+        Self { child, url, log }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -66,6 +72,30 @@ fn it_ends_well_when_it_is_told_to() {
         let client = ApiClient::new(&again.url, ADMIN.into()).unwrap();
         assert_eq!(client.users().unwrap()[0].name, user("matt"));
     }
+}
+
+#[test]
+fn the_log_has_one_line_for_each_push_that_ended_and_none_for_requests() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path());
+    let admin = ApiClient::new(&program.url, ADMIN.into()).unwrap();
+    let serve = ApiClient::new(&program.url, SERVE.into()).unwrap();
+    admin.add_user(&user("matt")).unwrap();
+    admin.create_app(&app("shop"), &user("matt")).unwrap();
+    let logged = || program.log.recv_timeout(Duration::from_secs(20)).unwrap();
+
+    serve.commit(&opened(&serve).push, &commit(0)).unwrap();
+    let line = logged();
+    assert!(
+        line.contains(" INFO push by matt to shop ended after ") && line.ends_with(" s: released v1"),
+        "{line}"
+    );
+    serve.abort(&opened(&serve).push, &Abort { reason: Some("no\n\x1b[2Jway".into()) }).unwrap();
+    let line = logged();
+    assert!(line.ends_with(r" s: failed: no; \u{1b}[2Jway"), "{line}");
+    serve.abort(&opened(&serve).push, &Abort { reason: None }).unwrap();
+    let line = logged();
+    assert!(line.ends_with(" s: nothing was pushed"), "{line}");
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn described(app: App) -> Vec<[String; 2]> {
 }
 
 fn destroyed(destroyed: &Destroyed, out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(out, "app `{}` destroyed; what it stored can be deleted now:", destroyed.app.name)?;
+    writeln!(out, "app `{}` destroyed; nothing refers to these any more:", destroyed.app.name)?;
     for place in &destroyed.discard {
         writeln!(out, "{place}")?;
     }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::str::FromStr;
 
 use clap::Subcommand;
-use ruko_api_client::ApiClient;
+use ruko_api_client::{ApiClient, ApiClientError};
 use ruko_api_types::ConfigVarChange;
 use ruko_core::{AppName, ConfigVarName, Fault};
 
@@ -109,13 +109,25 @@ pub(super) fn run(command: Command, client: &ApiClient, stdin: &mut dyn Read, ou
                     return Err(Fault::usage(format!("{name} is given twice")).into());
                 }
             }
-            change(&app, &wanted, "set", client, out)
+            let released = change(&app, &wanted, client)?;
+            told(&wanted.keys().collect::<Vec<_>>(), "set", "the first push will have it", released, out)
         }
-        Command::Unset { app, names } => {
-            let wanted = names.into_iter().map(|name| (name, None)).collect();
-            change(&app, &wanted, "removed", client, out)
-        }
+        Command::Unset { app, names } => unset(&app, names, client, out),
     }
+}
+
+fn unset(app: &AppName, names: Vec<ConfigVarName>, client: &ApiClient, out: &mut dyn Write) -> Done {
+    let before = client.config_vars(app)?;
+    let wanted: ConfigVarChange = names.into_iter().map(|name| (name, None)).collect();
+    let (there, missing): (Vec<_>, Vec<_>) = wanted.keys().partition(|name| before.contains_key(*name));
+    if !there.is_empty() {
+        let released = change(app, &wanted, client)?;
+        told(&there, "removed", "the first push will not have it", released, out)?;
+    }
+    for name in missing {
+        writeln!(out, "{name} was not set")?;
+    }
+    Ok(())
 }
 
 fn read(value: Value, stdin: &mut dyn Read) -> Result<String, Fault> {
@@ -129,22 +141,40 @@ fn read(value: Value, stdin: &mut dyn Read) -> Result<String, Fault> {
     }
 }
 
-fn change(
-    app: &AppName,
-    change: &ConfigVarChange,
-    what: &str,
-    client: &ApiClient,
-    out: &mut dyn Write,
-) -> Done {
+/// What a change came to.
+enum Released {
+    /// A new release.
+    As(u64),
+    /// No release, since nothing changed.
+    Nothing,
+    /// No release, since there is none yet.
+    NotYet,
+}
+
+fn change(app: &AppName, change: &ConfigVarChange, client: &ApiClient) -> Result<Released, ApiClientError> {
     let before = client.app(app)?.release;
     client.change_config_vars(app, change)?;
     let after = client.app(app)?.release;
-    let names: Vec<&ConfigVarName> = change.keys().collect();
-    let names = show::joined(&names);
-    match after {
-        Some(version) if before != after => writeln!(out, "{names} {what}, released as v{version}")?,
-        Some(_) => writeln!(out, "{names} {what}, nothing changed")?,
-        None => writeln!(out, "{names} {what} for the first release")?,
+    Ok(match after {
+        Some(version) if before != after => Released::As(version),
+        Some(_) => Released::Nothing,
+        None => Released::NotYet,
+    })
+}
+
+fn told(
+    names: &[&ConfigVarName],
+    what: &str,
+    first_push: &str,
+    released: Released,
+    out: &mut dyn Write,
+) -> Done {
+    let list = show::joined(names);
+    match released {
+        Released::As(version) => writeln!(out, "{list} {what}, released as v{version}")?,
+        Released::Nothing => writeln!(out, "{list} {what}, nothing changed")?,
+        Released::NotYet if names.len() == 1 => writeln!(out, "{list} {what}; {first_push}")?,
+        Released::NotYet => writeln!(out, "{list} {what}; {}", first_push.replace(" it", " them"))?,
     }
     Ok(())
 }

@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 
 use clap::Subcommand;
-use ruko_api_client::ApiClient;
+use ruko_api_client::{ApiClient, ApiClientError};
 use ruko_core::{Fault, UserName};
 
-use super::{Done, read_text, show};
+use super::{Done, Error, as_cause, read_text, show};
 
 /// The largest key file that is read, in bytes.
 const MAX_KEY: u64 = 16 << 10;
@@ -37,6 +37,14 @@ pub(super) enum Command {
     },
 }
 
+/// Names the file where it is the key in it that is refused.
+fn about(file: &str, error: ApiClientError) -> Error {
+    match error.status() {
+        Some(409 | 422) => Fault::refused(format!("`{file}`: {}", as_cause(&error.to_string()))).into(),
+        _ => error.into(),
+    }
+}
+
 pub(super) fn run(command: Command, client: &ApiClient, stdin: &mut dyn Read, out: &mut dyn Write) -> Done {
     match command {
         Command::Add { user, file } => {
@@ -47,7 +55,7 @@ pub(super) fn run(command: Command, client: &ApiClient, stdin: &mut dyn Read, ou
                     .hint("give the .pub file that lies beside it")
                     .into());
             }
-            let key = client.add_key(&user, text)?;
+            let key = client.add_key(&user, text).map_err(|error| about(&file, error))?;
             let fingerprint = key.thing.fingerprint;
             match key.new {
                 true => writeln!(out, "key {fingerprint} added to `{user}`")?,

@@ -3,7 +3,7 @@
 //! One module a noun. What is asked for goes to stdout, plain or as JSON; a failure goes up as a
 //! [`Fault`].
 
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 
 use clap::{Args, Subcommand};
 use ruko_api_client::{ApiClient, ApiClientError};
@@ -13,12 +13,15 @@ use ruko_core::{Exit, Fault, Hint};
 mod access;
 mod app;
 mod config;
+mod escaped;
 mod history;
 mod key;
 mod show;
 #[cfg(test)]
 mod tests;
 mod user;
+
+use escaped::Escaped;
 
 /// Manage users, keys, apps, config vars and buildpacks; show releases and builds
 #[derive(Debug, Args)]
@@ -67,7 +70,9 @@ enum Command {
 /// What was refused and why; 75 where trying again later may help.
 pub(crate) fn run(args: AdminArgs, config: &Config) -> Result<Exit, Fault> {
     let config = config.admin()?;
-    match carry_out(args, config, &mut io::stdin().lock(), &mut io::stdout().lock()) {
+    let (stdout, is_terminal) = (io::stdout().lock(), io::stdout().is_terminal());
+    let mut out: Box<dyn Write> = if is_terminal { Box::new(Escaped::new(stdout)) } else { Box::new(stdout) };
+    match carry_out(args, config, &mut io::stdin().lock(), &mut out) {
         Err(Failure::Reader) => Ok(Exit::Ok),
         Err(Failure::Fault(fault)) => Err(fault),
         Ok(()) => Ok(Exit::Ok),
@@ -146,8 +151,9 @@ fn is_broken_pipe(error: &ApiClientError) -> bool {
 
 fn fault(error: ApiClientError, config: &AdminConfig) -> Failure {
     let hint = match (&error, error.status()) {
-        (ApiClientError::Unreachable { .. }, _) => {
-            Some("is openruko-api running, and is `api_url` in [admin] its address?".to_owned())
+        (ApiClientError::Unreachable { .. }, _) => Some("is `openruko up` running?".to_owned()),
+        (ApiClientError::TokenFile { source, .. }, _) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Some("run it as root, or as a user who may read it".to_owned())
         }
         (_, Some(401 | 403)) => Some(format!(
             "`admin` in [api.components] must be the SHA-256 digest of the token in {}",

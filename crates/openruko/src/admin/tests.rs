@@ -127,6 +127,10 @@ fn keys_come_from_files_and_stdin_and_private_ones_stay_here() {
     let private = world.file("id", "-----BEGIN OPENSSH PRIVATE KEY-----\n");
     let fault = world.refuses(&format!("key add matt {}", private.display()));
     assert!(fault.message.ends_with("is a private key"), "{fault:?}");
+    let wrong = world.file("wrong.pub", "not a key\n");
+    let fault = world.refuses(&format!("key add matt {}", wrong.display()));
+    assert!(fault.message.starts_with(&format!("`{}`: ", wrong.display())), "{fault:?}");
+    assert_eq!(fault.exit, Exit::Refused);
     let fault = world.refuses("key add matt /nonexistent.pub");
     assert!(fault.message.contains("/nonexistent.pub"), "{fault:?}");
     let huge = world.file("huge", &"x".repeat(20_000));
@@ -160,6 +164,7 @@ fn apps_are_created_shown_shared_and_destroyed_with_care() {
     assert_eq!(world.refuses("app destroy shop").exit, Exit::Usage);
     assert_eq!(world.refuses("app destroy shop --confirm shoq").exit, Exit::Usage);
     let said = world.says("app destroy shop --confirm shop");
+    assert!(said.starts_with("app `shop` destroyed; nothing refers to these any more:\n"), "{said}");
     assert!(said.contains(&format!("/s/repos/{}/\n", app.id)), "{said}");
     assert_eq!(world.says("app list"), "");
 }
@@ -171,7 +176,7 @@ fn values_of_config_vars_are_shown_only_when_asked_for() {
     world.says("app create shop --owner matt");
     let file = world.file("secret", "from-a-file\n");
     let set = format!("config set shop A=1=2 B=@{} C=@@home D=", file.display());
-    assert_eq!(world.says(&set), "A, B, C, D set for the first release\n");
+    assert_eq!(world.says(&set), "A, B, C, D set; the first push will have them\n");
     world.attempt("config set shop E=@-", "two\nlines\n").unwrap();
     assert_eq!(world.says("config list shop"), "A\nB\nC\nD\nE\n");
     assert_eq!(
@@ -180,6 +185,13 @@ fn values_of_config_vars_are_shown_only_when_asked_for() {
     );
     assert!(!world.says("config list shop --json").contains("from-a-file"));
     assert!(world.says("config list shop --json --show-values").contains("\"E\": \"two\\nlines\""));
+    assert_eq!(world.says("config set shop F=1"), "F set; the first push will have it\n");
+    assert_eq!(
+        world.says("config unset shop F NOPE"),
+        "F removed; the first push will not have it\nNOPE was not set\n"
+    );
+    assert_eq!(world.says("config unset shop NOPE"), "NOPE was not set\n");
+    assert_eq!(world.refuses("config unset nothere NOPE").message, "there is no app `nothere`");
     world.says("config unset shop A B C D");
     assert_eq!(world.says("config list shop"), "E\n");
 
@@ -203,6 +215,26 @@ fn an_app_that_was_never_pushed_has_no_history() {
 }
 
 #[test]
+fn a_token_that_may_not_be_read_and_a_full_disk_have_their_own_answers() {
+    let world = World::new();
+    let unreadable = |kind: io::ErrorKind| {
+        let path = world.config.token_file.clone();
+        match fault(ApiClientError::TokenFile { path, source: kind.into() }, &world.config) {
+            Failure::Fault(fault) => fault,
+            Failure::Reader => panic!("nobody closed the output"),
+        }
+    };
+    let denied = unreadable(io::ErrorKind::PermissionDenied);
+    assert_eq!(denied.hint.unwrap(), "run it as root, or as a user who may read it");
+    assert_eq!(unreadable(io::ErrorKind::NotFound).hint, None);
+
+    let full =
+        ApiClientError::Refused { status: 507, id: "disk_full".into(), message: "The disk is full.".into() };
+    let Failure::Fault(full) = fault(full, &world.config) else { panic!("nobody closed the output") };
+    assert_eq!((full.exit, full.message.as_str()), (Exit::TryAgain, "the disk is full"));
+}
+
+#[test]
 fn a_wrong_token_and_a_missing_api_are_told_apart() {
     let mut world = World::new();
     std::fs::write(&world.config.token_file, "wrong").unwrap();
@@ -213,5 +245,6 @@ fn a_wrong_token_and_a_missing_api_are_told_apart() {
     world.config.api_url = "http://127.0.0.1:1".to_owned();
     let fault = world.refuses("user list");
     assert_eq!(fault.exit, Exit::TryAgain);
-    assert!(fault.hint.unwrap().contains("running"));
+    assert_eq!(fault.message, "cannot reach the API at http://127.0.0.1:1: Connection refused");
+    assert_eq!(fault.hint.unwrap(), "is `openruko up` running?");
 }

@@ -2,8 +2,9 @@
 //! with everything that descends from them.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Command, Stdio};
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::{ChildStderr, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,12 +18,14 @@ use ruko_core::{Exit, Fault, Hint, message};
 use ruko_sys::process::CommandSys;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
+use super::reaper::Reaper;
+
 /// A program must say that it is ready within this time.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// What does not end within this time after SIGTERM is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
-/// How often leftover containers are looked for.
-const REAP_EVERY: Duration = Duration::from_secs(5);
+/// What is still there so long after SIGKILL waits in the kernel, perhaps for ever.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 /// A program that lived for this long may start again at once.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// The longest wait before a program that keeps dying is started again.
@@ -58,19 +61,21 @@ impl Child {
     }
 
     fn start(&mut self, events: &Sender<Event>) -> Result<(), Fault> {
-        let mut process = (self.command)()
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .own_session()
-            .die_with_parent()
-            .spawn()
-            .fault(format!("{} cannot be started", self.name))?;
-        self.pid = i32::try_from(process.id()).ok().map(Pid::from_raw);
+        // A start that fails is a life too, a very short one.
         self.started = Instant::now();
         self.start_again_at = None;
-        if let Some(stderr) = process.stderr.take() {
+        let (pid, stderr) = spawn((self.command)().stderr(Stdio::piped()))
+            .fault(format!("{} cannot be started", self.name))?;
+        self.pid = Some(pid);
+        if let Some(stderr) = stderr {
             let (name, ready, events) = (self.name, self.ready, events.clone());
-            thread::spawn(move || forward(name, ready, stderr, &events));
+            thread::spawn(move || {
+                forward(name, stderr, |line| {
+                    if line.contains(ready) {
+                        let _ = events.send(Event::Ready(name));
+                    }
+                });
+            });
         }
         Ok(())
     }
@@ -84,6 +89,14 @@ impl Child {
     }
 }
 
+/// Starts a program in a session of its own. Its status is for [`ended_children`], which takes the status of
+/// every child: so nobody else waits for it, and everything here is started by the thread that calls that.
+pub(super) fn spawn(command: &mut Command) -> io::Result<(Pid, Option<ChildStderr>)> {
+    let mut process = command.stdout(Stdio::null()).own_session().die_with_parent().spawn()?;
+    let pid = i32::try_from(process.id()).map_err(io::Error::other)?;
+    Ok((Pid::from_raw(pid), process.stderr.take()))
+}
+
 /// At once after a healthy life, then doubling from one second.
 fn next_back_off(last: Duration, lived: Duration) -> Duration {
     if lived >= HEALTHY_AFTER {
@@ -92,20 +105,18 @@ fn next_back_off(last: Duration, lived: Duration) -> Duration {
     (last * 2).clamp(Duration::from_secs(1), MAX_BACK_OFF)
 }
 
-enum Event {
+pub(super) enum Event {
     Ready(&'static str),
     ChildEnded,
     Stop,
 }
 
-/// Passes a program's lines on, with its name, and tells when it is ready.
-fn forward(name: &'static str, ready: &'static str, stderr: impl Read, events: &Sender<Event>) {
+/// Passes a program's lines on, with its name.
+pub(super) fn forward(name: &str, stderr: impl Read, mut seen: impl FnMut(&str)) {
     for line in BufReader::new(stderr).split(b'\n') {
         let Ok(line) = line else { return };
         let line = one_line(&String::from_utf8_lossy(&line));
-        if line.contains(ready) {
-            let _ = events.send(Event::Ready(name));
-        }
+        seen(&line);
         let line = line.strip_prefix(name).map_or(line.as_str(), |rest| rest.trim_start_matches([':', ' ']));
         say(&format!("{name}: {line}"));
     }
@@ -132,7 +143,9 @@ impl Children {
         watch_signals(sender.clone())?;
         let mut all = Self { children, events, sender };
         for index in 0..all.children.len() {
-            all.start_and_wait(index).inspect_err(|_| stop_descendants(None))?;
+            all.start_and_wait(index).inspect_err(|_| {
+                stop_descendants(None);
+            })?;
         }
         Ok(all)
     }
@@ -148,10 +161,11 @@ impl Children {
                 Ok(Event::Stop) => return Err(Fault::try_again("stopped before everything was up")),
                 Ok(Event::ChildEnded) => {
                     let ended = ended_children();
-                    if let Some(how) = self.children[index].pid.and_then(|pid| ended.get(&pid)) {
-                        return Err(Fault::refused(format!("{name} did not start ({how})"))
+                    if let Some(end) = self.children[index].pid.and_then(|pid| ended.get(&pid)) {
+                        return Err(Fault::refused(format!("{name} did not start ({end})"))
                             .hint("the lines above say why"));
                     }
+                    self.name_the_dead(&ended);
                 }
                 Err(_) => {
                     return Err(Fault::refused(format!(
@@ -164,18 +178,17 @@ impl Children {
     }
 
     /// Keeps them running until a signal asks for the end; then everything is stopped.
-    pub(super) fn run_until_told_to_stop(&mut self, reap: &dyn Fn()) -> Result<Exit, Fault> {
-        let mut reap_at = Instant::now();
+    pub(super) fn run_until_told_to_stop(&mut self, mut reaper: Reaper) -> Result<Exit, Fault> {
         loop {
-            let now = Instant::now();
-            if now >= reap_at {
-                reap();
-                reap_at = Instant::now() + REAP_EVERY;
-            }
             self.start_those_that_are_due();
-            match self.events.recv_timeout(self.next_due(reap_at)) {
+            reaper.act_when_due();
+            match self.events.recv_timeout(self.next_due(reaper.due())) {
                 Ok(Event::Stop) => break,
-                Ok(Event::ChildEnded) => self.name_the_dead(),
+                Ok(Event::ChildEnded) => {
+                    let ended = ended_children();
+                    self.name_the_dead(&ended);
+                    reaper.learn(&ended);
+                }
                 Ok(Event::Ready(_)) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -183,14 +196,16 @@ impl Children {
         say(&message::step("Stopping"));
         // The first child is what the others report to when they end: it goes last.
         stop_descendants(self.children.first().and_then(|child| child.pid));
-        stop_descendants(None);
-        reap();
+        if stop_descendants(None) {
+            reaper.run_for_the_last_time(&self.events);
+            stop_descendants(None);
+        }
         Ok(Exit::Ok)
     }
 
-    fn next_due(&self, reap_at: Instant) -> Duration {
-        let due = self.children.iter().filter_map(|child| child.start_again_at).chain([reap_at]).min();
-        due.unwrap_or(reap_at).saturating_duration_since(Instant::now())
+    fn next_due(&self, reaper: Instant) -> Duration {
+        let due = self.children.iter().filter_map(|child| child.start_again_at).fold(reaper, Instant::min);
+        due.saturating_duration_since(Instant::now())
     }
 
     fn start_those_that_are_due(&mut self) {
@@ -203,11 +218,10 @@ impl Children {
         }
     }
 
-    fn name_the_dead(&mut self) {
-        let ended = ended_children();
+    fn name_the_dead(&mut self, ended: &HashMap<Pid, End>) {
         for child in &mut self.children {
-            if let Some(how) = child.pid.and_then(|pid| ended.get(&pid)) {
-                child.died(how);
+            if let Some(end) = child.pid.and_then(|pid| ended.get(&pid)) {
+                child.died(&end.to_string());
             }
         }
     }
@@ -227,37 +241,89 @@ fn watch_signals(events: Sender<Event>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Takes the statuses of all children that have ended, adopted ones included.
-fn ended_children() -> HashMap<Pid, String> {
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Exited(i32),
+    Killed(Signal),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit status {code}"),
+            Self::Killed(signal) => write!(f, "{signal}"),
+        }
+    }
+}
+
+/// Takes the statuses of all children that have ended, adopted ones included. Whoever runs a tool and waits
+/// for it must be in the same thread, or its status might be taken here.
+pub(super) fn ended_children() -> HashMap<Pid, End> {
     let mut ended = HashMap::new();
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => ended.insert(pid, format!("exit status {code}")),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => ended.insert(pid, signal.to_string()),
+            Ok(WaitStatus::Exited(pid, code)) => ended.insert(pid, End::Exited(code)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => ended.insert(pid, End::Killed(signal)),
             Ok(WaitStatus::StillAlive) | Err(_) => return ended,
             Ok(_) => None,
         };
     }
 }
 
-/// Stops everything that descends from this process but one: asked first, killed when the time is up.
-fn stop_descendants(but: Option<Pid>) {
-    let deadline = Instant::now() + STOP_WITHIN;
-    let mut signal = Signal::SIGTERM;
+/// What is done about processes that should end, by the time since they were asked first.
+#[derive(Debug, PartialEq, Eq)]
+enum Stopping {
+    Send(Signal),
+    GiveUp,
+}
+
+fn stopping(since: Duration) -> Stopping {
+    if since < STOP_WITHIN {
+        Stopping::Send(Signal::SIGTERM)
+    } else if since < STOP_WITHIN + GIVE_UP_AFTER {
+        Stopping::Send(Signal::SIGKILL)
+    } else {
+        Stopping::GiveUp
+    }
+}
+
+/// Stops everything that descends from this process but one: asked first, killed when the time is up, named
+/// when even that does not end it. Says whether all are gone.
+fn stop_descendants(but: Option<Pid>) -> bool {
+    let begun = Instant::now();
     loop {
         ended_children();
         let left: Vec<Pid> = descendants().into_iter().filter(|&pid| Some(pid) != but).collect();
         if left.is_empty() {
-            return;
+            return true;
         }
-        if Instant::now() >= deadline {
-            signal = Signal::SIGKILL;
-        }
-        for pid in left {
-            let _ = kill(pid, signal);
+        match stopping(begun.elapsed()) {
+            Stopping::Send(signal) => send(signal, &left),
+            Stopping::GiveUp => {
+                say(&not_stopped(&left));
+                return false;
+            }
         }
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+fn send(signal: Signal, pids: &[Pid]) {
+    for &pid in pids {
+        // One that has just ended is no failure.
+        let _ = kill(pid, signal);
+    }
+}
+
+fn not_stopped(left: &[Pid]) -> String {
+    let pids: Vec<String> = left.iter().map(Pid::to_string).collect();
+    message::trouble(format!(
+        "still there {} seconds after SIGKILL, so left behind: process {}; \
+         `ps -o pid,stat,wchan,args` says what they wait for",
+        GIVE_UP_AFTER.as_secs(),
+        pids.join(", ")
+    ))
 }
 
 /// The processes below this one, from the parent ids in /proc (proc(5), `/proc/pid/stat`).
@@ -291,6 +357,7 @@ fn parent_of(stat: &str) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use super::testing::{one_at_a_time, wait_for_the_end_of};
     use super::*;
 
     #[test]
@@ -306,5 +373,78 @@ mod tests {
         assert_eq!(next_back_off(second * 4, second), second * 8);
         assert_eq!(next_back_off(MAX_BACK_OFF, second), MAX_BACK_OFF);
         assert_eq!(next_back_off(MAX_BACK_OFF, HEALTHY_AFTER), Duration::ZERO);
+    }
+
+    #[test]
+    fn processes_are_asked_then_killed_then_given_up_on() {
+        let second = Duration::from_secs(1);
+        assert_eq!(stopping(Duration::ZERO), Stopping::Send(Signal::SIGTERM));
+        assert_eq!(stopping(STOP_WITHIN), Stopping::Send(Signal::SIGKILL));
+        assert_eq!(stopping(STOP_WITHIN + GIVE_UP_AFTER - second), Stopping::Send(Signal::SIGKILL));
+        assert_eq!(stopping(STOP_WITHIN + GIVE_UP_AFTER), Stopping::GiveUp);
+        let said = not_stopped(&[Pid::from_raw(7), Pid::from_raw(12)]);
+        assert!(said.contains("7, 12"), "{said}");
+    }
+
+    fn shell(name: &'static str, script: &'static str) -> Child {
+        Child::new(name, "ready", move || {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]);
+            command
+        })
+    }
+
+    fn children(children: Vec<Child>) -> Children {
+        let (sender, events) = mpsc::channel();
+        Children { children, events, sender }
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_started_is_tried_ever_more_slowly() {
+        let _statuses = one_at_a_time();
+        let mut all = children(vec![Child::new("gone", "ready", || Command::new("/does/not/exist"))]);
+        // As after a long life.
+        all.children[0].started = Instant::now().checked_sub(HEALTHY_AFTER).unwrap();
+        all.children[0].start_again_at = Some(Instant::now());
+        all.start_those_that_are_due();
+        assert_eq!(all.children[0].back_off, Duration::from_secs(1));
+        assert!(all.children[0].start_again_at.unwrap() > Instant::now());
+    }
+
+    #[test]
+    fn a_program_that_dies_while_another_starts_is_started_again() {
+        let _statuses = one_at_a_time();
+        let first = shell("first", "echo ready >&2");
+        let second = shell("second", "echo ready >&2; exec sleep 60");
+        let mut all = children(vec![first, second]);
+        all.start_and_wait(0).unwrap();
+        wait_for_the_end_of(all.children[0].pid.unwrap());
+        all.sender.send(Event::ChildEnded).unwrap();
+        all.start_and_wait(1).unwrap();
+        assert_eq!(all.children[0].pid, None);
+        assert!(all.children[0].start_again_at.is_some());
+        kill(all.children[1].pid.unwrap(), Signal::SIGKILL).unwrap();
+        wait_for_the_end_of(all.children[1].pid.unwrap());
+        assert_eq!(ended_children().into_values().collect::<Vec<_>>(), [End::Killed(Signal::SIGKILL)]);
+    }
+}
+
+/// For the tests of what takes the statuses of all children: they must not take each other's.
+#[cfg(test)]
+pub(super) mod testing {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use nix::unistd::Pid;
+
+    static STATUSES: Mutex<()> = Mutex::new(());
+
+    pub(in super::super) fn one_at_a_time() -> MutexGuard<'static, ()> {
+        STATUSES.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves the status to be taken.
+    pub(in super::super) fn wait_for_the_end_of(pid: Pid) {
+        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
     }
 }

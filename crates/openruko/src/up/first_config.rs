@@ -9,7 +9,7 @@ use std::path::Path;
 use ruko_core::config::{
     AdminConfig, ApiConfig, BuildConfig, BuildLimits, Config, ContainerConfig, ServeConfig, UpConfig,
 };
-use ruko_core::{Fault, Hint};
+use ruko_core::{Fault, Hint, message};
 use sha2::{Digest, Sha256};
 
 use super::UpArgs;
@@ -114,7 +114,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             reserve_bytes: 1 << 30,
             allow_missing_limits: false,
         }),
-        build: BuildConfig { env: closed_network(std::env::vars()), files: BTreeMap::new() },
+        build: BuildConfig { env: build_env(), files: BTreeMap::new() },
         admin: Some(AdminConfig { api_url, token_file: state.token("admin") }),
         up: Some(UpConfig { ssh_listen: args.ssh_listen }),
     }
@@ -127,8 +127,31 @@ where
     name.parse().expect("a name that is written here follows the rule of its type")
 }
 
-fn closed_network(env: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
-    env.filter(|(name, value)| TAKEN_OVER.contains(&name.as_str()) && !value.is_empty()).collect()
+/// Takes over what a closed network needs, and names what is left out.
+fn build_env() -> BTreeMap<String, String> {
+    let env = TAKEN_OVER.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    let (secret, open): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        env.filter(|(_, value)| !value.is_empty()).partition(|(_, value)| may_hold_a_password(value));
+    if !secret.is_empty() {
+        super::children::say(&left_out(secret.keys()));
+    }
+    open
+}
+
+/// Every build can read the configuration's `[build.env]`, so what may be `user:password@host` does not go
+/// there. A URL may leave out its scheme where curl reads it (curl(1), ENVIRONMENT); the name of a file is
+/// no URL.
+fn may_hold_a_password(value: &str) -> bool {
+    value.contains('@') && !value.starts_with('/')
+}
+
+fn left_out<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    message::trouble(format!(
+        "not taken over from the environment, since every build could read the password in it: {}; \
+         set it without `user:password@` in [build.env] of the configuration",
+        names.join(", ")
+    ))
 }
 
 /// An option that says otherwise than the configuration would be ignored in silence: say so instead.
@@ -159,10 +182,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_closed_network_needs_is_taken_over() {
-        let env = [("https_proxy", "http://p:1"), ("AWS_SECRET", "x"), ("PIP_CERT", "")];
-        let env = env.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        assert_eq!(closed_network(env.into_iter()).into_keys().collect::<Vec<_>>(), ["https_proxy"]);
+    fn passwords_are_not_taken_over() {
+        for secret in ["http://ada:pw@proxy:3128", "https://token@mirror/simple", "ada:pw@proxy:3128"] {
+            assert!(may_hold_a_password(secret), "{secret}");
+        }
+        for open in ["http://proxy:3128", "localhost,.example.com", "/etc/ssl/ca@2.pem", "60"] {
+            assert!(!may_hold_a_password(open), "{open}");
+        }
+        let line = left_out(["PIP_INDEX_URL".to_owned(), "https_proxy".to_owned()].iter());
+        assert!(line.contains("PIP_INDEX_URL, https_proxy") && line.lines().count() == 1, "{line}");
+    }
+
+    #[test]
+    fn the_demo_hands_over_what_the_first_start_takes() {
+        let makefile = include_str!("../../../../Makefile").replace("\\\n", " ");
+        let line = makefile.lines().find_map(|line| line.strip_prefix("CLOSED_NETWORK =")).unwrap();
+        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), TAKEN_OVER);
     }
 
     #[test]

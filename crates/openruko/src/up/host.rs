@@ -52,8 +52,9 @@ fn account(name: &str) -> Result<Account, Fault> {
     if let Some(account) = existing(name)? {
         return Ok(account);
     }
-    // A home that exists, or sshd tells every client that it does not. `*` is no password that anyone could type, and unlike `!` not a locked account, which sshd refuses
-    // even with a key (sshd(8), "LOGIN PROCESS").
+    // A home that exists, or sshd tells every client that it does not. `*` is no password that anyone
+    // could type, and unlike `!` not a locked account, which sshd refuses even with a key (sshd(8),
+    // "LOGIN PROCESS").
     Tool::new("useradd")
         .args(["--system", "--user-group", "--no-create-home", "--home-dir", "/"])
         .args(["--shell", "/bin/sh", "--password", "*", name])
@@ -152,6 +153,8 @@ pub(super) fn sshd_config(install: &Install, state: &State, config: &Config) -> 
          UseDNS no\n\
          LoginGraceTime 30\n\
          MaxStartups 100:30:500\n\
+         MaxSessions 1\n\
+         UnusedConnectionTimeout 30\n\
          ClientAliveInterval 15\n\
          ClientAliveCountMax 8\n",
         host_key = state.host_key().display(),

@@ -14,8 +14,7 @@ impl Install {
     /// The installation that this program belongs to: it is `PREFIX/bin/openruko`.
     pub(super) fn find() -> Result<Self, Fault> {
         let me = std::env::current_exe().fault("cannot find myself")?;
-        let prefix = me.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
-        let install = Self { prefix: prefix.to_owned() };
+        let install = Self::at(&me)?;
         for needed in [install.api(), install.serve(), install.container(), install.templates()] {
             if !needed.exists() {
                 return Err(Fault::refused(format!(
@@ -27,6 +26,12 @@ impl Install {
             }
         }
         Ok(install)
+    }
+
+    /// The installation that a program `PREFIX/bin/…` belongs to.
+    pub(super) fn at(program: &Path) -> Result<Self, Fault> {
+        let prefix = program.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+        Ok(Self { prefix: super::plain_path("the installation's prefix", prefix)? })
     }
 
     fn libexec(&self) -> PathBuf {

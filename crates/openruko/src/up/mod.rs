@@ -1,31 +1,34 @@
 //! `openruko up`: the whole platform in the foreground, on one state directory.
 //!
 //! [`state`] says where everything is, [`first_config`] writes the configuration of a new state
-//! directory, [`host`] sets up what needs root, [`children`] keeps the programs running.
+//! directory, [`host`] sets up what needs root, [`children`] keeps the programs running, [`reaper`] removes
+//! what containers leave.
 
 mod children;
 mod first_config;
 mod host;
 mod install;
+mod reaper;
 mod state;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ruko_core::config::{Config, Ipv4Net};
 use ruko_core::{Exit, Fault, Hint, message};
-use ruko_sys::{Lock, Tool};
+use ruko_sys::{Lock, Tool, ToolError};
 
 use children::{Child, Children};
 use install::Install;
+use reaper::Reaper;
 use state::State;
 
 /// Run the whole platform in the foreground.
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  sudo openruko up --state /srv/openruko\n\nThe options other than --state are for the first start: they go into the\nconfiguration in the state directory, which counts from then on."
-)]
+#[command(after_help = "Example:\n  sudo openruko up --state /srv/openruko\n\n\
+    The options other than --state are for the first start: they go into the\n\
+    configuration in the state directory, which counts from then on.")]
 pub(crate) struct UpArgs {
     /// Everything that is kept, and the configuration.
     #[arg(long, default_value = state::DEFAULT_DIR)]
@@ -46,9 +49,8 @@ pub(crate) struct UpArgs {
 
 /// Undo what `openruko up` set up on this machine outside its state directory.
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  sudo openruko teardown --state /srv/openruko\n\nApps, releases and keys in the state directory stay as they are."
-)]
+#[command(after_help = "Example:\n  sudo openruko teardown --state /srv/openruko\n\n\
+    Apps, releases and keys in the state directory stay as they are.")]
 pub(crate) struct TeardownArgs {
     /// The state directory that was used.
     #[arg(long, default_value = state::DEFAULT_DIR)]
@@ -60,30 +62,43 @@ pub(crate) struct TeardownArgs {
 /// # Errors
 /// Not root, something is missing on this machine, or the state directory is in use.
 pub(crate) fn run(args: &UpArgs) -> Result<Exit, Fault> {
+    let state = State::at(&args.state)?;
     ruko_sys::process::enter_as_root().fault("`openruko up` cannot run").map_err(|fault| {
         fault.hint(
             "start it with sudo: it makes a bridge, users and containers, and runs nothing else as root",
         )
     })?;
     let install = Install::find()?;
-    let state = State::at(&args.state)?;
     let users = host::users()?;
     state.make(&users)?;
     let _lock =
         Lock::try_take(&state.lock()).fault("the state directory cannot be used")?.ok_or_else(|| {
             Fault::refused(format!("another `openruko up` runs on `{}`", state.dir().display()))
         })?;
-    let config = configuration(args, &install, &state, &users)?;
-    host::sudoers(&install, &state)?;
-    host::host_key(&state)?;
-    host::sshd_config(&install, &state, &config)?;
-    Tool::new(install.container())
-        .arg("--config")
-        .arg(state.config())
-        .arg("setup")
-        .run()
-        .fault("the network for containers cannot be set up")?;
-    supervise(&install, &state, &config, &users)
+    let is_new = !state.config().exists();
+    let mut children = start(args, &install, &state, &users).inspect_err(|_| {
+        // A first start that failed, on a port that is taken for example, binds nobody to its options.
+        if is_new {
+            let _ = std::fs::remove_file(state.config());
+        }
+    })?;
+    children.run_until_told_to_stop(reaper(&install, &state))
+}
+
+/// Everything up to the moment when the platform answers.
+fn start(args: &UpArgs, install: &Install, state: &State, users: &host::Users) -> Result<Children, Fault> {
+    let config = configuration(args, install, state, users)?;
+    host::sudoers(install, state)?;
+    host::host_key(state)?;
+    host::sshd_config(install, state, &config)?;
+    ruko_container(install, state, "setup").fault("the network for containers cannot be set up")?;
+    let children = start_children(install, state, users)?;
+    announce(state, &config)?;
+    Ok(children)
+}
+
+fn ruko_container(install: &Install, state: &State, verb: &str) -> Result<(), ToolError> {
+    Tool::new(install.container()).arg("--config").arg(state.config()).arg(verb).run()
 }
 
 /// Removes the bridge, the packet filter's tables and the sudoers line.
@@ -91,18 +106,36 @@ pub(crate) fn run(args: &UpArgs) -> Result<Exit, Fault> {
 /// # Errors
 /// Not root, or something cannot be removed.
 pub(crate) fn teardown(args: &TeardownArgs) -> Result<Exit, Fault> {
-    ruko_sys::process::enter_as_root().fault("`openruko teardown` cannot run")?;
-    let install = Install::find()?;
     let state = State::at(&args.state)?;
+    ruko_sys::process::enter_as_root().fault("`openruko teardown` cannot run")?;
+    if !state.config().exists() {
+        // The line can be taken back even when the state directory is gone.
+        host::remove_sudoers(&state)?;
+        return Ok(Exit::Ok);
+    }
+    let install = Install::find()?;
     let _lock =
         Lock::try_take(&state.lock()).fault("the state directory cannot be used")?.ok_or_else(|| {
             Fault::refused(format!("`openruko up` runs on `{}`; stop it first", state.dir().display()))
         })?;
-    let container = |verb| Tool::new(install.container()).arg("--config").arg(state.config()).arg(verb).run();
-    container("reap").fault("leftover containers cannot be removed")?;
-    container("teardown").fault("the network for containers cannot be removed")?;
     host::remove_sudoers(&state)?;
+    ruko_container(&install, &state, "reap").fault("leftover containers cannot be removed")?;
+    ruko_container(&install, &state, "teardown").fault("the network for containers cannot be removed")?;
     Ok(Exit::Ok)
+}
+
+/// A path that may stand in sudoers, sshd_config and a forced command, none of which quotes alike.
+fn plain_path(what: &str, path: &Path) -> Result<PathBuf, Fault> {
+    let path = std::path::absolute(path).fault(format!("{what} cannot be used"))?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
+    if path.as_os_str().as_encoded_bytes().iter().copied().all(plain) {
+        return Ok(path);
+    }
+    Err(Fault::refused(format!(
+        "{what} `{}` may have letters, digits, `.`, `_` and `-` only",
+        path.display()
+    ))
+    .hint("choose another directory: sudo and sshd read its name"))
 }
 
 /// The configuration of the state directory; written if it is new.
@@ -121,7 +154,7 @@ fn configuration(
     Ok(config)
 }
 
-fn supervise(install: &Install, state: &State, config: &Config, users: &host::Users) -> Result<Exit, Fault> {
+fn start_children(install: &Install, state: &State, users: &host::Users) -> Result<Children, Fault> {
     let api = Child::new("openruko-api", "listening on", {
         let (program, config, user) = (install.api(), state.config(), users.openruko);
         move || {
@@ -134,20 +167,23 @@ fn supervise(install: &Install, state: &State, config: &Config, users: &host::Us
         let config = state.sshd_config();
         move || Tool::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(&config).into_command()
     });
-    let reap = {
+    Children::start(vec![api, sshd])
+}
+
+/// Removes what containers leave, from time to time.
+fn reaper(install: &Install, state: &State) -> Reaper {
+    Reaper::new({
         let (program, config) = (install.container(), state.config());
-        move || {
-            let _ = Tool::new(&program).arg("--config").arg(&config).arg("reap").run();
-        }
-    };
-    let mut children = Children::start(vec![api, sshd])?;
-    announce(state, config)?;
-    children.run_until_told_to_stop(&reap)
+        move || Tool::new(&program).arg("--config").arg(&config).arg("reap").into_command()
+    })
 }
 
 /// Says where everything is, and what to type next.
 fn announce(state: &State, config: &Config) -> Result<(), Fault> {
-    let remote = format!("ssh://git@{}/APP.git", config.up()?.ssh_listen);
+    let ssh = config.up()?.ssh_listen;
+    // Listening everywhere, only the reader knows the name by which this machine is reached.
+    let host = if ssh.ip().is_unspecified() { format!("HOST:{}", ssh.port()) } else { ssh.to_string() };
+    let remote = format!("ssh://git@{host}/APP.git");
     let facts = [
         ("API", config.api()?.url.clone()),
         ("Host key", host::host_key_fingerprint(state)?),
@@ -171,4 +207,24 @@ fn announce(state: &State, config: &Config) -> Result<(), Fault> {
         .collect();
     children::say(&lines.join("\n"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_sudo_or_sshd_would_read_otherwise_are_refused() {
+        for good in ["/srv/openruko", "/opt/ruko-2.0/a_b"] {
+            assert_eq!(plain_path("the directory", Path::new(good)).unwrap(), Path::new(good));
+        }
+        for bad in
+            ["/srv/a b", "/srv/a,b", "/srv/a\nroot ALL", "/srv/%u", "/srv/a\\b", "/srv/#a", "/srv/\u{e9}"]
+        {
+            let fault = plain_path("the directory", Path::new(bad)).unwrap_err();
+            assert!(fault.message.starts_with("the directory `"), "{}", fault.message);
+            assert!(State::at(Path::new(bad)).is_err(), "{bad}");
+            assert!(Install::at(&Path::new(bad).join("bin/openruko")).is_err(), "{bad}");
+        }
+    }
 }

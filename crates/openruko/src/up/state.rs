@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use ruko_core::{Fault, Hint};
+use ruko_core::Fault;
 use ruko_sys::{AtPath, PathError};
 
 use super::host::{Account, Users};
@@ -21,15 +21,7 @@ pub(super) struct State {
 impl State {
     /// Names it; nothing is made yet.
     pub(super) fn at(dir: &Path) -> Result<Self, Fault> {
-        let dir = std::path::absolute(dir).fault("the state directory cannot be used")?;
-        // It stands in sudoers, sshd_config and a forced command, none of which quotes alike.
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
-        if !dir.as_os_str().as_encoded_bytes().iter().copied().all(plain) {
-            return Err(Fault::refused(format!(
-                "the state directory `{}` may have letters, digits, `.`, `_` and `-` only",
-                dir.display()
-            )));
-        }
+        let dir = super::plain_path("the state directory", dir)?;
         Ok(Self { dir })
     }
 

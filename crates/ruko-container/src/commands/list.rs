@@ -13,7 +13,7 @@ use crate::state::{self, Seen};
 #[derive(Debug, Serialize)]
 struct Line {
     name: String,
-    /// `running`, `starting`, or `abandoned`: its owner is gone and `reap` will destroy it.
+    /// `starting`, `running`, `ending`, or `abandoned`: its owner is gone and `reap` will destroy it.
     state: &'static str,
     address: Option<Ipv4Addr>,
     slot: Option<u32>,
@@ -26,6 +26,7 @@ impl From<Seen> for Line {
     fn from(seen: Seen) -> Self {
         let record = seen.record.as_ref();
         let state = match (seen.owned, record) {
+            (true, _) if seen.ending => "ending",
             (true, Some(_)) => "running",
             (true, None) => "starting",
             (false, _) => "abandoned",

@@ -1,6 +1,6 @@
 //! `run`: one container, from the caller's first line to the end of its input.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,13 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ruko_core::container::{Limit, LimitMet, RunEvent, RunRequest};
-use ruko_core::{Exit, Fault, Hint};
+use ruko_core::{Exit, Fault, Hint, report};
 use ruko_lxc::cgroup::Layout;
 use ruko_sys::Tool;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::PROGRAM;
 use crate::events::{self, Input, Lines};
 use crate::machine::{Heard, Machine, public_key};
 use crate::settings::Settings;
@@ -29,35 +30,40 @@ const SPEC_TIME: Duration = Duration::from_secs(300);
 /// How long a container may take until its sshd listens; usually it is a tenth of a second.
 const START_TIME: Duration = Duration::from_secs(30);
 
+/// How long a push may be kept by what earlier ones left behind.
+const REAP_TIME: Duration = Duration::from_millis(100);
+
 /// How often the watchdog looks.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Runs one container.
 pub(crate) fn run(config: &Path) -> Result<Exit, Fault> {
-    let mut caller = Caller::new()?;
-    let mut ready = false;
-    let outcome = session(config, &mut caller, &mut ready);
-    if let (Err(fault), false) = (&outcome, ready) {
-        let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-        let message = format!("{}{hint}", fault.message);
-        events::send(&events::failed(&message, fault.exit == Exit::TryAgain));
+    events::tell_of_panics();
+    let outcome = ruko_sys::process::enter_as_root()
+        .map_err(Fault::from)
+        .and_then(|()| Caller::new())
+        .and_then(|mut caller| session(config, &mut caller));
+    if let Err(fault) = &outcome {
+        events::send_last(fault);
     }
     outcome
 }
 
-fn session(config: &Path, caller: &mut Caller, ready: &mut bool) -> Result<Exit, Fault> {
+fn session(config: &Path, caller: &mut Caller) -> Result<Exit, Fault> {
     let settings = Settings::load(config)?;
     let layout = Layout::detect()?;
     let work = Work::enter(&settings.bridge)?;
     let host_key = HostKey::begin(&work)?;
-    // What resists is for `ruko-container reap` to tell about, not for a push to fail of.
-    let _ = state::reap(&settings, &layout);
+    // What resists is for `ruko-container reap` to tell about, not for a push to fail of or to wait for.
+    let bound = bound_set_up()?;
+    let _ = state::reap(&settings, &layout, REAP_TIME);
+    drop(bound);
     let Some(line) = caller.first_line()? else { return Ok(Exit::Ok) };
     let begun = Instant::now();
     let order = Order::judge(&line, &settings)?;
     let host_key = host_key.finish()?;
     let host_public = public_key(&host_key)?;
-    let bound = bound_set_up();
+    let bound = bound_set_up()?;
     let machine = Machine::start(&settings, &layout, &order, &work, &host_key)?;
     drop(bound);
     let mut watch = Watch {
@@ -66,29 +72,42 @@ fn session(config: &Path, caller: &mut Caller, ready: &mut bool) -> Result<Exit,
         watchdog: Watchdog::new(order.limits),
         deadline: deadline(begun, order.limits.seconds),
     };
-    let end = watch.live(host_public, ready);
-    let watchdog = watch.watchdog;
+    let end = watch.live(host_public);
+    // Before the destruction, which may take seconds: to the caller its connections break now.
+    match &end {
+        Ok(end) => end.event().iter().for_each(events::send),
+        Err(fault) => events::send_last(fault),
+    }
     let destroyed = watch.machine.destroy();
     let end = end?;
     destroyed?;
-    conclude(end, &watchdog)
+    end.conclude()
 }
 
 /// Bounds the time of what comes before there is a container to watch, while this thread waits for tools:
 /// unless what is returned is dropped in time, the process ends. Its tools die with it, its mounts go with
 /// them, and the next reaper removes the rest.
-fn bound_set_up() -> mpsc::Sender<()> {
+fn bound_set_up() -> Result<mpsc::Sender<()>, Fault> {
     let (done, wait) = mpsc::channel();
-    std::thread::spawn(move || {
+    let watch = move || {
         if wait.recv_timeout(START_TIME) == Err(mpsc::RecvTimeoutError::Timeout) {
             let seconds = START_TIME.as_secs();
             let message = format!("the container could not be laid out within {seconds} seconds");
-            events::send(&events::failed(&message, true));
+            let fault = Fault::try_again(message);
+            events::send_last(&fault);
+            let _ = report(PROGRAM, Err(fault));
             #[expect(clippy::exit, reason = "the main thread waits for a tool that hangs")]
             std::process::exit(Exit::TryAgain as i32);
         }
-    });
-    done
+    };
+    // A machine that is full of processes refuses this.
+    std::thread::Builder::new().spawn(watch).try_again("cannot start a thread")?;
+    Ok(done)
+}
+
+/// A signal before there is a container that answers.
+fn signalled() -> Fault {
+    Fault::try_again("a signal ended it before the container was ready")
 }
 
 /// When the time is over. A limit beyond what the clock can count is none.
@@ -100,30 +119,35 @@ fn deadline(begun: Instant, seconds: u64) -> Instant {
 /// Why a container ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The caller has gone, or we were told to stop.
+    /// The caller has gone.
     Caller,
-    /// We stopped it.
+    /// A signal told us to stop: `stop` and `destroy` send it.
+    Signal,
+    /// It met a bound.
     Stopped(LimitMet),
     /// By itself.
     Itself,
 }
 
-fn conclude(end: End, watchdog: &Watchdog) -> Result<Exit, Fault> {
-    // Process 1 does not end by itself: where memory had run out, that was why.
-    let memory = || watchdog.met().into_iter().find(|met| met.limit == Limit::Memory);
-    let stopped = match end {
-        End::Caller => return Ok(Exit::Ok),
-        End::Stopped(by) => Some(by),
-        End::Itself => memory(),
-    };
-    match stopped {
-        Some(by) => {
-            events::send(&RunEvent::Stopped { by });
-            Err(Fault::refused(format!("the container was stopped: {by}")))
+impl End {
+    /// What the caller is told.
+    fn event(self) -> Option<RunEvent> {
+        match self {
+            Self::Caller => None,
+            Self::Stopped(by) => Some(RunEvent::Stopped { by }),
+            Self::Signal | Self::Itself => Some(RunEvent::Ended),
         }
-        None => {
-            events::send(&RunEvent::Ended);
-            Err(Fault::refused("the container ended by itself"))
+    }
+
+    fn conclude(self) -> Result<Exit, Fault> {
+        match self {
+            Self::Caller => Ok(Exit::Ok),
+            Self::Signal => {
+                let _ = writeln!(io::stderr().lock(), "{PROGRAM}: a signal ended the container");
+                Ok(Exit::Ok)
+            }
+            Self::Stopped(by) => Err(Fault::refused(format!("the container was stopped: {by}"))),
+            Self::Itself => Err(Fault::refused("the container ended by itself")),
         }
     }
 }
@@ -154,7 +178,7 @@ impl Caller {
             }
             let [input, signal] = wait([Some(self.input.as_fd()), Some(self.signals.as_fd())], until)?;
             if signal {
-                return Ok(None);
+                return Err(signalled());
             }
             if input {
                 self.input.fill()?;
@@ -193,11 +217,10 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    fn live(&mut self, host_key: String, ready: &mut bool) -> Result<End, Fault> {
+    fn live(&mut self, host_key: String) -> Result<End, Fault> {
         if let Some(early) = self.until_ready()? {
             return Ok(early);
         }
-        *ready = true;
         let address = self.machine.address();
         events::send(&RunEvent::Ready { address, port: 22, user: "build".to_owned(), host_key });
         self.until_end()
@@ -214,8 +237,11 @@ impl Watch<'_> {
                 Some(self.caller.signals.as_fd()),
             ];
             let [said, ended, input, signal] = wait(files, start_limit.min(self.deadline))?;
-            if signal || (input && self.request()? == Some(End::Caller)) {
-                return Ok(Some(End::Caller));
+            if signal {
+                return Err(signalled());
+            }
+            if input && let Some(end) = self.request()? {
+                return Ok(Some(end));
             }
             if said && self.machine.listen()? == Heard::Listening {
                 self.machine.verify()?;
@@ -257,18 +283,19 @@ impl Watch<'_> {
             let files = [
                 self.machine.said().filter(|_| listening),
                 self.machine.ended(),
+                self.machine.init_ended(),
                 Some(self.caller.input.as_fd()),
                 Some(self.caller.signals.as_fd()),
             ];
-            let [said, ended, input, signal] = wait(files, tick.min(self.deadline))?;
+            let [said, ended, init_ended, input, signal] = wait(files, tick.min(self.deadline))?;
             if signal {
-                return Ok(End::Caller);
+                return Ok(End::Signal);
             }
             if input && let Some(end) = self.request()? {
                 return Ok(end);
             }
-            if ended {
-                return Ok(End::Itself);
+            if ended || init_ended {
+                return Ok(self.why_ended());
             }
             if said {
                 listening = self.machine.listen()? != Heard::End;
@@ -286,11 +313,23 @@ impl Watch<'_> {
         }
     }
 
+    /// Process 1 does not end by itself: where memory had run out, that was why.
+    fn why_ended(&mut self) -> End {
+        self.look();
+        let memory = self.watchdog.met().into_iter().find(|met| met.limit == Limit::Memory);
+        memory.map_or(End::Itself, End::Stopped)
+    }
+
+    /// Notes which bounds were met by now.
+    fn look(&mut self) {
+        if let Some(sample) = self.machine.sample() {
+            self.watchdog.note(sample);
+        }
+    }
+
     /// Reads and answers what the caller asks.
     fn request(&mut self) -> Result<Option<End>, Fault> {
-        if self.caller.input.fill().is_err() {
-            return Ok(Some(End::Caller));
-        }
+        self.caller.input.fill().fault("cannot read the caller's requests")?;
         loop {
             match self.caller.input.next() {
                 Input::Line(line) => self.answer(&line)?,
@@ -303,9 +342,7 @@ impl Watch<'_> {
     fn answer(&mut self, line: &[u8]) -> Result<(), Fault> {
         match serde_json::from_slice(line).fault("the request is not valid")? {
             RunRequest::Limits => {
-                if let Some(sample) = self.machine.sample() {
-                    self.watchdog.note(sample);
-                }
+                self.look();
                 events::send(&RunEvent::Limits { met: self.watchdog.met() });
             }
         }

@@ -3,13 +3,15 @@
 use std::fs;
 use std::io::Write;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use ruko_core::config::Ipv4Net;
 use ruko_core::{Exit, Fault};
 use ruko_lxc::net::{self, Filter};
 use ruko_lxc::{IdRange, System, Tools, idrange};
 use ruko_sys::{AtPath, Lock, replace};
 
+use crate::addresses::{self, Held};
 use crate::settings::Settings;
 use crate::{PROGRAM, host, slot};
 
@@ -54,6 +56,10 @@ fn with_range(text: &str, slots: u32) -> Option<String> {
 
 fn make_bridge(settings: &Settings, tools: &dyn Tools) -> Result<(), Fault> {
     let bridge = settings.bridge.as_str();
+    let held = addresses::all(tools)?;
+    if let Some(other) = addresses::conflict(&held, bridge, settings.subnet) {
+        return Err(taken(settings, other, host::ruleset(&other.interface).exists()));
+    }
     let mac = net::mac(settings.gateway);
     let mtu = host::uplink_mtu().to_string();
     if host::mtu(bridge).is_none() {
@@ -76,7 +82,11 @@ fn make_bridge(settings: &Settings, tools: &dyn Tools) -> Result<(), Fault> {
             ],
         )?;
     }
-    let address = format!("{}/{}", settings.gateway, settings.subnet.prefix);
+    let wanted = Ipv4Net { address: settings.gateway, prefix: settings.subnet.prefix };
+    for old in addresses::outdated(&held, bridge, wanted) {
+        tools.run("ip", &["address", "delete", &old.to_string(), "dev", bridge])?;
+    }
+    let address = wanted.to_string();
     tools.run("ip", &["address", "replace", &address, "dev", bridge])?;
     let ipv6 = format!("/proc/sys/net/ipv6/conf/{bridge}/disable_ipv6");
     if Path::new(&ipv6).exists() {
@@ -90,6 +100,21 @@ fn make_bridge(settings: &Settings, tools: &dyn Tools) -> Result<(), Fault> {
     let route = ["route", "replace", &network, "dev", bridge, "proto", "kernel", "scope", "link"];
     tools.run("ip", &[&route[..], &["src", &gateway, "quickack", "1"]].concat())?;
     Ok(())
+}
+
+/// Two routes to one network would leave containers without answers.
+fn taken(settings: &Settings, other: &Held, made_by_us: bool) -> Fault {
+    let Held { interface, address, .. } = other;
+    let mend = if made_by_us {
+        format!("`ip link delete {interface}` if it was made for an earlier configuration, or ")
+    } else {
+        String::new()
+    };
+    Fault::refused(format!(
+        "the subnet {} of [container] overlaps {address} of the interface `{interface}`: {mend}\
+         choose another `subnet`",
+        settings.subnet
+    ))
 }
 
 fn load_filter(settings: &Settings, tools: &dyn Tools) -> Result<(), Fault> {
@@ -109,7 +134,7 @@ fn load_filter(settings: &Settings, tools: &dyn Tools) -> Result<(), Fault> {
         nameservers: &nameservers,
         slots: settings.slots,
     };
-    let path = PathBuf::from(format!("/run/openruko/{}.nft", settings.bridge.as_str()));
+    let path = host::ruleset(settings.bridge.as_str());
     replace(&path, 0o644, filter.ruleset().as_bytes())?;
     tools.run("nft", &["-f", &path.to_string_lossy()])?;
     Ok(())
@@ -130,7 +155,9 @@ mod tests {
     impl Tools for Recorder {
         fn output(&self, program: &str, args: &[&str]) -> Result<Vec<u8>, ToolError> {
             self.0.borrow_mut().push(format!("{program} {}", args.join(" ")));
-            Ok(Vec::new())
+            let addresses: &[u8] =
+                br#"[{"ifname":"rk-ab12","addr_info":[{"local":"10.1.1.1","prefixlen":24}]}]"#;
+            Ok(if args.contains(&"-json") { addresses.to_vec() } else { Vec::new() })
         }
     }
 
@@ -144,14 +171,27 @@ mod tests {
     }
 
     #[test]
+    fn a_subnet_that_is_taken_is_refused_with_what_to_do() {
+        let address = "10.200.7.1/24".parse().unwrap();
+        let other = Held { interface: "rk-old".to_owned(), address, peer: None };
+        let ours = taken(&settings(), &other, true).message;
+        assert!(ours.contains("10.200.7.1/24 of the interface `rk-old`"), "{ours}");
+        assert!(ours.contains("`ip link delete rk-old` if it was made for an earlier"), "{ours}");
+        assert!(!taken(&settings(), &other, false).message.contains("delete"));
+    }
+
+    #[test]
     fn the_bridge_gets_the_first_address_and_a_mac_that_follows_from_it() {
         let tools = Recorder::default();
         make_bridge(&settings(), &tools).unwrap();
         let calls = tools.0.borrow();
+        let calls = &calls[1..];
         assert!(
             calls[0].starts_with("ip link add rk-ab12 address 02:00:0a:c8:07:01 type bridge"),
             "{calls:?}"
         );
+        assert_eq!(calls[1], "ip address delete 10.1.1.1/24 dev rk-ab12", "of an earlier configuration");
+        let calls = &calls[1..];
         assert_eq!(calls[1], "ip address replace 10.200.7.1/24 dev rk-ab12");
         assert!(calls[2].starts_with("ip link set rk-ab12 mtu ") && calls[2].ends_with(" up"));
         assert!(calls[3].starts_with("ip route replace 10.200.7.0/24 dev rk-ab12"), "{calls:?}");

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// What lays it out
     #[arg(long, default_value = "openruko-build")]
     template: TemplateName,
-    /// How long it may last
+    /// How long it may last in seconds [default: `max.build_seconds` of [container]]
     #[arg(long)]
     seconds: Option<u64>,
     /// As the JSON document that `run` prints

@@ -11,6 +11,7 @@ use crate::state;
 pub(crate) fn stop(settings: &Settings, name: &ContainerName) -> Result<Exit, Fault> {
     let owner = owner(settings, name)?;
     let handle = pidfd_open(owner, PidfdFlags::empty()).map_err(std::io::Error::from)?;
+    state::mark_ending(settings, name);
     pidfd_send_signal(&handle, Signal::TERM).map_err(std::io::Error::from)?;
     Ok(Exit::Ok)
 }

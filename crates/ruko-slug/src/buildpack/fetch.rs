@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -43,9 +43,6 @@ pub enum FetchError {
     /// A file could not be written.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// A shipped buildpack could not be copied.
-    #[error(transparent)]
-    Copy(ToolError),
 }
 
 /// Where buildpacks come from.
@@ -103,8 +100,7 @@ impl Source<'_> {
         if !names.iter().any(|shipped| shipped == name) {
             return Err(FetchError::NotShipped(name.to_owned(), names.join(", ")));
         }
-        let tool = Tool::new("cp").args(["-R", "--preserve=mode,timestamps,links", "--"]);
-        tool.arg(self.path(name)).arg(into).run().map_err(FetchError::Copy)
+        Ok(copy_tree(&self.path(name), into)?)
     }
 
     /// git as it fetches: it may ask nobody, and may speak nothing that runs commands.
@@ -186,6 +182,26 @@ impl Source<'_> {
     }
 }
 
+/// Copies a directory with modes and links. What is neither file, directory nor link has no place in a
+/// buildpack and is left out.
+fn copy_tree(from: &Path, into: &Path) -> Result<(), PathError> {
+    fs::create_dir(into).at("create", into)?;
+    for entry in fs::read_dir(from).at("read", from)? {
+        let entry = entry.at("read", from)?;
+        let (from, into) = (entry.path(), into.join(entry.file_name()));
+        let kind = entry.file_type().at("read", &from)?;
+        if kind.is_dir() {
+            copy_tree(&from, &into)?;
+        } else if kind.is_symlink() {
+            let target = fs::read_link(&from).at("read", &from)?;
+            symlink(target, &into).at("create", &into)?;
+        } else if kind.is_file() {
+            fs::copy(&from, &into).at("copy", &from)?;
+        }
+    }
+    Ok(())
+}
+
 /// An archive may have everything in one directory, as code hosts pack it: its contents are lifted out.
 fn lift(into: &Path) -> Result<(), FetchError> {
     let entries: Vec<_> = fs::read_dir(into).at("read", into)?.flatten().collect();
@@ -240,5 +256,23 @@ mod tests {
         assert_eq!(in_order(order, &found), ["nodejs", "python", "a", "z", "procfile"]);
         assert_eq!(in_order("*", &found), found);
         assert!(in_order("", &found).is_empty());
+    }
+
+    #[test]
+    fn a_copy_has_modes_and_links_and_can_be_written_to() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (from, into) = (tmp.path().join("from"), tmp.path().join("into"));
+        fs::create_dir_all(from.join("bin")).unwrap();
+        fs::write(from.join("bin/detect"), "x").unwrap();
+        fs::set_permissions(from.join("bin/detect"), fs::Permissions::from_mode(0o755)).unwrap();
+        symlink("bin/detect", from.join("link")).unwrap();
+        fs::set_permissions(from.join("bin"), fs::Permissions::from_mode(0o555)).unwrap();
+        copy_tree(&from, &into).unwrap();
+        fs::set_permissions(from.join("bin"), fs::Permissions::from_mode(0o755)).unwrap();
+        let mode = |path: &str| fs::metadata(into.join(path)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode("bin/detect"), 0o755);
+        assert_eq!(mode("bin") & 0o200, 0o200);
+        assert_eq!(fs::read_link(into.join("link")).unwrap(), Path::new("bin/detect"));
+        assert!(copy_tree(&from, &into).is_err());
     }
 }

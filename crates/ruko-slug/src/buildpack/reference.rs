@@ -87,7 +87,7 @@ fn shipped(raw: &str) -> Option<Reference> {
 
 /// The rules of git-check-ref-format(1); a commit id keeps them too.
 fn is_revision(text: &str) -> bool {
-    !text.starts_with('-') && crate::refs::is_well_formed(text.as_bytes())
+    !text.starts_with('-') && ruko_core::names::is_ref_name(text.as_bytes())
 }
 
 impl Url {
