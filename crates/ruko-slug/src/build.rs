@@ -388,8 +388,9 @@ impl Build<'_> {
         match buildpack.detect(&self.dir, env).refuse("Push rejected")? {
             Detected::Yes(name) => Ok(name),
             Detected::No(why) => {
+                output.trouble(format!("The buildpack {reference} did not find what it looks for:"));
                 for line in why.lines() {
-                    output.build_line(line);
+                    output.detail(line);
                 }
                 Err(Refusal::new(format!(
                     "Push rejected, the buildpack {reference} does not recognise the app."
