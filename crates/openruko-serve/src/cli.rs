@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ruko_api_client::ApiClient;
 use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
 use ruko_core::{Exit, Fault, Hint, UserName};
 
+use crate::context::Context;
 use crate::request::{self, Request, Service};
 use crate::{events, fetch, finish, inner_ssh, keys, push, terminal};
 
@@ -53,15 +53,6 @@ enum Command {
     Finish,
 }
 
-/// What every run needs.
-pub(crate) struct Context {
-    pub(crate) config: Config,
-    pub(crate) config_path: PathBuf,
-    pub(crate) api: ApiClient,
-    /// `GIT_PROTOCOL` as the client sent it, when it is well-formed.
-    pub(crate) git_protocol: Option<String>,
-}
-
 /// Runs the program.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
@@ -74,7 +65,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     match (cli.command, cli.user) {
         _ if cli.check => ruko_core::report("openruko-serve", check(&cli.config)),
         (Some(Command::Keys { fingerprint }), _) => {
-            let outcome = context(cli.config).and_then(|context| keys::print(&context, &fingerprint));
+            let outcome = Context::load(cli.config).and_then(|context| keys::print(&context, &fingerprint));
             ruko_core::report("openruko-serve", outcome)
         }
         (Some(Command::Connect { address, port }), _) => {
@@ -95,18 +86,6 @@ fn check(path: &std::path::Path) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
-fn context(config_path: PathBuf) -> Result<Context, Fault> {
-    let config = Config::load(&config_path, std::env::vars())?;
-    let serve = config.serve()?;
-    let api = ApiClient::from_token_file(&serve.api_url, &serve.token_file)?;
-    Ok(Context {
-        config,
-        config_path,
-        api,
-        git_protocol: request::git_protocol(std::env::var_os("GIT_PROTOCOL")),
-    })
-}
-
 /// One git service for one user. Failures are told to the app developer, not to an admin.
 fn serve(config_path: PathBuf, user: &UserName) -> ExitCode {
     let original = std::env::var_os("SSH_ORIGINAL_COMMAND");
@@ -118,7 +97,7 @@ fn serve(config_path: PathBuf, user: &UserName) -> ExitCode {
         }
     };
     // The reason stays with the admin: a stranger learns nothing about the installation.
-    let context = match context(config_path) {
+    let context = match Context::load(config_path) {
         Ok(context) => context,
         Err(fault) => {
             terminal::log(&fault.message);

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use ruko_api_types::Fetch;
 use ruko_core::{ContainerName, Fault, UserName};
 
-use crate::cli::Context;
+use crate::context::Context;
+use crate::ending::{api_down, denied, end, not_begun, not_started, passed_on};
 use crate::events::Events;
 use crate::host::FetchHost;
-use crate::push::{api_down, denied, end, not_begun, not_started, passed_on};
 use crate::request::Request;
 use crate::session::Session;
 

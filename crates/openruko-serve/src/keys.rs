@@ -7,7 +7,7 @@ use ruko_api_types::KeyOwner;
 use ruko_core::config::DEFAULT_PATH;
 use ruko_core::{Exit, Fault, Hint};
 
-use crate::cli::Context;
+use crate::context::Context;
 
 /// Prints the line of the key with this fingerprint, or nothing when nobody has it. Fails closed: when
 /// the API does not answer, sshd gets no key.

@@ -9,6 +9,8 @@
 
 mod cli;
 mod container;
+mod context;
+mod ending;
 mod events;
 mod fetch;
 mod finish;

@@ -3,12 +3,12 @@
 use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
-use ruko_api_client::{ApiClientError, Opened};
+use ruko_api_client::Opened;
 use ruko_api_types::{Access, Committed, Holder, OpenPush, Push};
-use ruko_core::exit::chain;
 use ruko_core::{AppName, Exit, Fault, UserName};
 
-use crate::cli::Context;
+use crate::context::Context;
+use crate::ending::{api_down, denied, end, not_begun, not_started, passed_on};
 use crate::events::Events;
 use crate::finish::Plan;
 use crate::host::{Outcome, PushHost};
@@ -47,25 +47,6 @@ pub(crate) fn run(
             not_started(cut)
         }
     }
-}
-
-/// An app that is not there and one that is somebody else's read the same.
-pub(crate) fn denied(app: &AppName) -> Fault {
-    Fault::refused(format!("There is no app {app} here that you may use."))
-        .hint("Check the name, and ask its owner for access.")
-}
-
-/// Nothing is ever allowed because nobody could be asked.
-pub(crate) fn api_down(why: &ApiClientError) -> Fault {
-    terminal::log(&chain(why));
-    Fault::try_again("The server cannot be asked at the moment; nothing was changed.")
-        .hint("Try again in a minute.")
-}
-
-/// The reason goes to the admin.
-pub(crate) fn not_begun(why: Fault) -> Fault {
-    terminal::log(&why.message);
-    session::not_started()
 }
 
 /// Takes the lease, waiting for another push to end. None when the client went away meanwhile.
@@ -179,29 +160,4 @@ fn after_commit(committed: &Committed, ended: Result<ExitStatus, Cut>) -> ExitCo
             )
         }
     }
-}
-
-/// How a session ends that git had begun to speak in.
-pub(crate) fn end(cut: Cut) -> ExitCode {
-    match cut {
-        Cut::ClientGone => Exit::Refused.into(),
-        Cut::Because { fault, .. } => terminal::tell(&fault),
-    }
-}
-
-/// How a session ends in which git was never started.
-pub(crate) fn not_started(cut: Cut) -> Result<ExitCode, Fault> {
-    match cut {
-        Cut::ClientGone => Ok(Exit::Refused.into()),
-        Cut::Because { fault, detail } => {
-            detail.iter().for_each(|detail| terminal::log(detail));
-            Err(fault)
-        }
-    }
-}
-
-/// The status of ssh, which is that of git in the container.
-pub(crate) fn passed_on(status: ExitStatus) -> ExitCode {
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    code.map_or(Exit::Refused.into(), ExitCode::from)
 }

@@ -20,8 +20,8 @@ use ruko_core::container::{RunEvent, RunLimits, RunSpec};
 use ruko_core::exit::{chain, one_line};
 use ruko_core::{ContainerName, Fault, Hint, TemplateName};
 
-use crate::cli::Context;
 use crate::container::Container;
+use crate::context::Context;
 use crate::events::{Event, Events};
 use crate::inner_ssh::{self, Endpoint, KeyPair};
 use crate::request::Service;

@@ -454,7 +454,7 @@ fn a_buildpack_that_does_not_take_the_app_ends_the_push_with_its_own_words() {
     world.host.kept().buildpacks = vec!["python".into()];
     let named = world.push(&app, &["main"]);
     named.assert_contains("the buildpack python does not recognise the app");
-    named.assert_line("a requirements.txt");
+    named.assert_line("       a requirements.txt");
     world.host.kept().buildpacks = vec!["cobol".into()];
     world.push(&app, &["main"]).assert_contains("no buildpack named `cobol` ships");
     world.host.kept().buildpacks = vec!["ext::sh -c id".into()];
