@@ -164,8 +164,9 @@ for app in python nodejs static procfile; do
   echo "$app-app"
   admin releases "$app-app"
 done
+echo
 for slug in "$state"/state/storage/slugs/*/*.tar.gz; do
-  echo
-  "$state/prefix/bin/ruko-slug" inspect "$slug"
+  echo "${slug#"$state"/state/storage/}"
+  "$state/prefix/bin/ruko-slug" inspect "$slug" | sed -n '/^Size\|^Type/s/^/  /p'
 done
 echo
