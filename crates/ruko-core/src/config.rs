@@ -51,6 +51,8 @@ pub struct Config {
     pub api: Option<ApiConfig>,
     /// openruko-serve.
     pub serve: Option<ServeConfig>,
+    /// openruko-git.
+    pub git: Option<GitConfig>,
     /// ruko-container.
     pub container: Option<ContainerConfig>,
     /// What builds get beyond the stack.
@@ -68,7 +70,7 @@ pub struct Config {
 pub struct ApiConfig {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// The database: `sqlite:///absolute/path.db`.
+    /// The database: `sqlite:///absolute/path.db`, or `postgres://…` as PostgreSQL's own programs read it.
     pub database: String,
     /// Below this URL objects are stored: `file:///absolute/path`.
     pub storage: String,
@@ -91,6 +93,52 @@ pub struct ApiConfig {
     /// The bounds of a build.
     #[serde(default)]
     pub limits: BuildLimits,
+    /// What developers reach: the Platform API. Without it there is the internal API alone.
+    pub public: Option<PublicConfig>,
+}
+
+/// `[api.public]`: the Platform API, which the Heroku CLI and `openruko` speak.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicConfig {
+    /// The address to listen on. The internal API is not there.
+    pub listen: SocketAddr,
+    /// The URL by which developers reach it: `https://paas.example.com`.
+    pub url: String,
+    /// Where an app's repository is over HTTPS, `{app}` standing for its name.
+    pub git_url: String,
+    /// Where it is over ssh: `ssh://git@example.com:2222/{app}.git`.
+    pub ssh_url: String,
+    /// The name of the one region. The Heroku CLI shows any other than `us` beside every app.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// TLS with this certificate; without it plain HTTP, for loopback and for a proxy in front.
+    pub tls: Option<TlsConfig>,
+    /// Whose `X-Forwarded-For` is believed.
+    #[serde(default)]
+    pub trusted_proxies: Vec<Ipv4Net>,
+    /// Calls that one account may make in an hour.
+    #[serde(default = "default_calls_per_hour")]
+    pub calls_per_hour: u32,
+}
+
+fn default_region() -> String {
+    "us".into()
+}
+
+const fn default_calls_per_hour() -> u32 {
+    // Heroku's own figure: https://devcenter.heroku.com/articles/platform-api-reference#rate-limits
+    4500
+}
+
+/// `tls = { certificate = …, key = … }`: a server's certificate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// A PEM file: the certificate, then what it was signed with, up to the root.
+    pub certificate: PathBuf,
+    /// A PEM file with its private key, readable by the program alone.
+    pub key: PathBuf,
 }
 
 fn default_deploy_refs() -> Vec<String> {
@@ -154,6 +202,28 @@ pub struct ServeConfig {
 
 const fn default_wait_seconds() -> u64 {
     60
+}
+
+/// `[git]`: openruko-git, git over HTTP. It runs as the same user as openruko-serve and with its token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GitConfig {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The program openruko-serve.
+    pub serve_program: PathBuf,
+    /// TLS with this certificate; without it plain HTTP, for loopback and for a proxy in front.
+    pub tls: Option<TlsConfig>,
+    /// Whose `X-Forwarded-For` is believed.
+    #[serde(default)]
+    pub trusted_proxies: Vec<Ipv4Net>,
+    /// The largest request, in bytes, both as sent and as unpacked.
+    #[serde(default = "default_request_bytes")]
+    pub max_request_bytes: u64,
+}
+
+const fn default_request_bytes() -> u64 {
+    2 << 30
 }
 
 /// `[container]`: ruko-container. Read by a program that runs as root for a hostile caller, so only a
@@ -339,6 +409,14 @@ impl Config {
         self.serve.as_ref().ok_or(ConfigError::Missing("serve"))
     }
 
+    /// The table `[git]`.
+    ///
+    /// # Errors
+    /// The table is missing.
+    pub fn git(&self) -> Result<&GitConfig, ConfigError> {
+        self.git.as_ref().ok_or(ConfigError::Missing("git"))
+    }
+
     /// The table `[container]`.
     ///
     /// # Errors
@@ -371,7 +449,7 @@ fn overlay(tables: &mut toml::Table, name: &str, value: &str) {
         return;
     };
     let table = table.to_ascii_lowercase();
-    if !["api", "serve", "container", "admin", "up"].contains(&table.as_str()) {
+    if !["api", "serve", "git", "container", "admin", "up"].contains(&table.as_str()) {
         return;
     }
     let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));

@@ -91,7 +91,9 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             lease_seconds: 30,
             components,
             limits: BuildLimits::default(),
+            public: None,
         }),
+        git: None,
         serve: Some(ServeConfig {
             api_url: api_url.clone(),
             token_file: state.token("serve"),
