@@ -129,7 +129,7 @@ done
 for app in python nodejs static procfile; do
   heading "First push: $app"
   expect "$app-app is released" push ada "$app"
-  expect 'it is v1' seen 'Released v1'
+  expect 'it is v2' seen 'Released v2'
 done
 
 for app in python nodejs; do
@@ -137,7 +137,7 @@ for app in python nodejs; do
   echo 'changed' >"$work/$app-app/change.txt"
   commit "$app" 'One line'
   expect "$app-app is released again" push ada "$app"
-  expect 'it is v2' seen 'Released v2'
+  expect 'it is v3' seen 'Released v3'
   expect 'the build cache was used, and the output says so' grep -qi cache "$work/seen"
 done
 
@@ -148,7 +148,7 @@ commit python 'Broken'
 expect 'it is refused' not push ada python
 expect 'it says so' seen 'Push rejected'
 expect 'the ref has not moved' test "$(live_commit python)" = "$live"
-expect 'v2 still stands' sh -c "'$openruko' --config '$state/state/config.toml' admin app show python-app | grep -q v2"
+expect 'v3 still stands' sh -c "'$openruko' --config '$state/state/config.toml' admin app show python-app | grep -q v3"
 
 heading 'Cloned back and compared'
 expect 'it is cloned' as ada git clone -q "ssh://git@127.0.0.1:$ssh_port/nodejs-app.git" "$work/copy"

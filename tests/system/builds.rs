@@ -60,7 +60,7 @@ fn procfile_app_is_released(world: &World) {
     let repo = dev.fixture("procfile");
     let seen = repo.deploy("procfile-app");
     assert!(seen.contains("remote: -----> "), "{seen}");
-    assert!(seen.contains("Released v1"), "{seen}");
+    assert!(seen.contains("Released v2"), "{seen}");
     assert!(seen.contains("Procfile declares types"), "{seen}");
     assert_eq!(process_type(world, "procfile-app", "worker"), "sleep 1000");
     assert_eq!(in_slug(world, "procfile-app", "cat hello.txt"), "A file that is served.");
@@ -271,7 +271,7 @@ fn force_push_is_released(world: &World) {
     let plain = repo.push("forced-app", &["main"]);
     assert!(!plain.ok, "{}", plain.seen);
     let forced = repo.push("forced-app", &["+main"]);
-    assert!(forced.ok && forced.seen.contains("Released v2"), "{}", forced.seen);
+    assert!(forced.ok && forced.seen.contains("Released v3"), "{}", forced.seen);
     assert_eq!(repo.remote_ref("forced-app", "refs/heads/main"), Some(repo.head()));
 }
 
@@ -283,7 +283,7 @@ fn output_is_kept(world: &World) {
     let build = &builds.as_array().unwrap()[0];
     assert_eq!(build["status"], "succeeded");
     let output = world.admin(&["output", build["push"].as_str().unwrap()]);
-    assert!(output.contains("a line to remember") && output.contains("Released v1"), "{output}");
+    assert!(output.contains("a line to remember") && output.contains("Released v2"), "{output}");
 }
 
 fn stored_slug_is_the_one_recorded(world: &World) {

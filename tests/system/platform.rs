@@ -43,7 +43,7 @@ fn killed_api_comes_back(_: &World) {
     let pids = world.processes(&["libexec/openruko/openruko-api"]);
     kill(Pid::from_raw(pids[0].try_into().unwrap()), Signal::SIGKILL).unwrap();
     let pushed = Pushed::from(push.wait_with_output().unwrap());
-    assert!(pushed.ok && pushed.seen.contains("Released v2"), "{}", pushed.seen);
+    assert!(pushed.ok && pushed.seen.contains("Released v3"), "{}", pushed.seen);
     assert_eq!(world.releases("durable-app"), [1, 2]);
 }
 

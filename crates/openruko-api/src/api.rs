@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+use crate::platform::CallLimit;
 use crate::settings::Settings;
 use crate::store::Store;
 
@@ -19,6 +20,8 @@ pub(crate) struct Inner {
     pub(crate) push_ended: Notify,
     /// A push printed something.
     pub(crate) output_grew: Notify,
+    /// How often each account called.
+    pub(crate) calls: CallLimit,
     stop: watch::Sender<bool>,
 }
 
@@ -37,6 +40,7 @@ impl Api {
             store,
             push_ended: Notify::new(),
             output_grew: Notify::new(),
+            calls: CallLimit::default(),
             stop: watch::Sender::new(false),
         }))
     }

@@ -6,14 +6,16 @@ use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ruko_api_types::{ApiError, Holder};
+use ruko_core::{AppName, UserName};
 
+use crate::rights::Need;
 use crate::store::dialect;
 
 /// Why a call was not carried out.
 #[derive(Debug)]
 pub(crate) enum ApiFault {
     /// The caller asked for something that is not allowed, not there or not possible.
-    Refused { status: StatusCode, id: &'static str, message: String },
+    Refused { status: StatusCode, id: &'static str, message: String, resource: Option<&'static str> },
     /// Another push has the lease; the answer's body is the holder itself.
     Held(Box<Holder>),
     /// The database failed us.
@@ -27,7 +29,7 @@ pub(crate) type Answer<T> = Result<T, ApiFault>;
 
 impl ApiFault {
     fn refused(status: StatusCode, id: &'static str, message: impl Into<String>) -> Self {
-        Self::Refused { status, id, message: message.into() }
+        Self::Refused { status, id, message: message.into(), resource: None }
     }
 
     pub(crate) fn unauthorized() -> Self {
@@ -43,6 +45,51 @@ impl ApiFault {
     /// The user may not do this to the app.
     pub(crate) fn denied() -> Self {
         Self::refused(StatusCode::FORBIDDEN, "denied", "This user has no access to this app.")
+    }
+
+    /// The caller's token does not say who they are.
+    pub(crate) fn not_logged_in(message: impl Into<String>) -> Self {
+        Self::refused(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// The caller is known, and may not.
+    pub(crate) fn not_allowed(message: impl Into<String>) -> Self {
+        Self::refused(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// A collaborator lacks what the call needs.
+    pub(crate) fn lacks(need: Need, app: &AppName, owner: &UserName) -> Self {
+        Self::not_allowed(match need {
+            Need::Permission(permission) => {
+                format!("You need the permission `{permission}` on `{app}` for this; its owner is `{owner}`.")
+            }
+            Need::Ownership => format!("Only the owner of `{app}`, `{owner}`, may do this."),
+        })
+    }
+
+    /// Said of an app that is not there and of one that the caller may not know of, in the same words.
+    pub(crate) fn no_such_app() -> Self {
+        Self::missing("app", "Couldn't find that app.")
+    }
+
+    /// A resource of the Platform API is not there.
+    pub(crate) fn missing(resource: &'static str, message: impl Into<String>) -> Self {
+        Self::Refused {
+            status: StatusCode::NOT_FOUND,
+            id: "not_found",
+            message: message.into(),
+            resource: Some(resource),
+        }
+    }
+
+    /// Too often: the caller should wait.
+    pub(crate) fn too_often(id: &'static str, message: impl Into<String>) -> Self {
+        Self::refused(StatusCode::TOO_MANY_REQUESTS, id, message)
+    }
+
+    /// A refusal with a word of its own, for which programs wait.
+    pub(crate) fn particular(status: StatusCode, id: &'static str, message: impl Into<String>) -> Self {
+        Self::refused(status, id, message)
     }
 
     pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {
@@ -96,8 +143,12 @@ impl From<sqlx::Error> for ApiFault {
 
 impl IntoResponse for ApiFault {
     fn into_response(self) -> Response {
+        let mut resource = None;
         let (status, id, message) = match self {
-            Self::Refused { status, id, message } => (status, id, message),
+            Self::Refused { status, id, message, resource: of } => {
+                resource = of;
+                (status, id, message)
+            }
             Self::Held(holder) => return (StatusCode::CONFLICT, Json(*holder)).into_response(),
             Self::Database(sqlx::Error::PoolTimedOut) => {
                 tracing::error!("no database connection became free in time");
@@ -111,7 +162,9 @@ impl IntoResponse for ApiFault {
             Self::Database(error) => internal(&ruko_core::exit::chain(&error)),
             Self::Internal(cause) => internal(&cause),
         };
-        let mut response = (status, Json(ApiError { id: id.to_owned(), message })).into_response();
+        let mut response =
+            (status, Json(ApiError { id: id.to_owned(), message, resource: resource.map(str::to_owned) }))
+                .into_response();
         if status == StatusCode::UNAUTHORIZED {
             // RFC 9110 section 15.5.2 asks for it.
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -19,11 +19,15 @@ mod errors;
 mod extract;
 mod judge;
 mod places;
+pub mod platform;
 mod public_key;
+mod release;
+pub mod rights;
 pub mod router;
 pub mod server;
 pub mod settings;
 mod store;
+mod token;
 
 pub use server::Server;
 pub use settings::Settings;

@@ -13,12 +13,17 @@ pub(crate) fn slug(app_id: &str, push: &PushId) -> String {
     format!("slugs/{app_id}/{push}.tar.gz")
 }
 
+/// All slugs that were built for an app, and what pushes left there that were never committed.
+pub(crate) fn slugs(app_id: &str) -> String {
+    format!("slugs/{app_id}/")
+}
+
 /// The build cache of an app.
 pub(crate) fn cache(app_id: &str) -> String {
     format!("caches/{app_id}.tar.gz")
 }
 
-/// Everything that an app may have in storage: two prefixes and an object.
-pub(crate) fn all(app_id: &str) -> [String; 3] {
-    [format!("repos/{app_id}/"), format!("slugs/{app_id}/"), cache(app_id)]
+/// Everything that an app may have in storage but its slugs: a prefix and an object.
+pub(crate) fn beside_slugs(app_id: &str) -> [String; 2] {
+    [format!("repos/{app_id}/"), cache(app_id)]
 }

@@ -125,7 +125,7 @@ async fn guard(
 }
 
 /// Every request has an end and a line in the log. The query is left out: it is not needed there.
-async fn logged(request: Request, next: Next) -> Response {
+pub(crate) async fn logged(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let begun = Instant::now();
     let response = match tokio::time::timeout(SLOWEST, next.run(request)).await {

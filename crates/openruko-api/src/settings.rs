@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ruko_core::config::{ApiConfig, BuildLimits};
+use ruko_core::config::{ApiConfig, BuildLimits, PublicConfig};
 use ruko_core::names::is_ref_name;
 use ruko_core::{AppName, PushId, StackName, TemplateName};
 
@@ -44,12 +44,42 @@ pub struct Settings {
     pub(crate) lease: Duration,
     pub(crate) tokens: Tokens,
     pub(crate) limits: BuildLimits,
+    /// What developers reach; without it there is no Platform API.
+    pub(crate) public: Option<Public>,
+}
+
+/// The table `[api.public]`, judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Public {
+    /// Without a slash at its end.
+    pub(crate) url: String,
+    git_url: String,
+    ssh_url: String,
+    pub(crate) region: String,
+    pub(crate) calls_per_hour: u32,
+}
+
+impl Public {
+    /// Where an app's repository is over HTTPS; with `{app}` for the name, the pattern.
+    pub(crate) fn git_url(&self, app: &str) -> String {
+        self.git_url.replace("{app}", app)
+    }
+
+    /// Where it is over ssh.
+    pub(crate) fn ssh_url(&self, app: &str) -> String {
+        self.ssh_url.replace("{app}", app)
+    }
 }
 
 impl Settings {
     /// The URL of an object.
     pub(crate) fn object(&self, key: &str) -> String {
         format!("{}/{key}", self.storage)
+    }
+
+    /// The public address of apps, `{app}` standing for the name.
+    pub(crate) fn web_url_pattern(&self) -> &str {
+        &self.web_url
     }
 
     /// The public address of an app.
@@ -79,6 +109,7 @@ impl TryFrom<&ApiConfig> for Settings {
             lease: lease(config.lease_seconds)?,
             tokens: Tokens::try_from(&config.components).map_err(|rule| bad("components", rule))?,
             limits: limits(config.limits)?,
+            public: config.public.as_ref().map(public).transpose()?,
         })
     }
 }
@@ -115,6 +146,28 @@ fn web_url(raw: &str) -> Result<String, BadSetting> {
         return Err(bad("web_url", "must be a URL that contains `{app}`, which stands for an app's name"));
     }
     Ok(raw.to_owned())
+}
+
+fn public(raw: &PublicConfig) -> Result<Public, BadSetting> {
+    for (key, pattern) in [("public.git_url", &raw.git_url), ("public.ssh_url", &raw.ssh_url)] {
+        if !pattern.contains("{app}") || !pattern.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(bad(key, "must be a URL that contains `{app}`, which stands for an app's name"));
+        }
+    }
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if raw.region.is_empty() || !raw.region.bytes().all(plain) {
+        return Err(bad("public.region", "must be a name of lower-case letters, digits and dashes"));
+    }
+    if raw.calls_per_hour == 0 {
+        return Err(bad("public.calls_per_hour", "must be at least 1"));
+    }
+    Ok(Public {
+        url: url(&raw.url).map_err(|BadSetting { rule, .. }| bad("public.url", rule))?,
+        git_url: raw.git_url.clone(),
+        ssh_url: raw.ssh_url.clone(),
+        region: raw.region.clone(),
+        calls_per_hour: raw.calls_per_hour,
+    })
 }
 
 fn deploy_refs(raw: &[String]) -> Result<Vec<String>, BadSetting> {

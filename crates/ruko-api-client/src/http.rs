@@ -190,7 +190,7 @@ impl Answer<'_> {
             Err(broken) => return broken,
         };
         match serde_json::from_slice::<ApiError>(&body) {
-            Ok(ApiError { id, message }) => {
+            Ok(ApiError { id, message, .. }) => {
                 ApiClientError::Refused { status, id, message: message.chars().take(SHOWN).collect() }
             }
             Err(_) => self.bad(format!("status {status} without an error of this API")),

@@ -242,11 +242,15 @@ pub struct Output {
 
 /// What goes with every status of 400 and above.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ApiError {
     /// A word for programs: `not_found`, `conflict`, `lease_lost`, `invalid_params`, `unauthorized`, …
     pub id: String,
     /// A sentence for people.
     pub message: String,
+    /// What kind of thing was not found: `app`, `key`, `session`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
 }
 
 /// `POST /internal/users`.
@@ -261,6 +265,12 @@ pub struct NewUser {
 pub struct User {
     /// The name.
     pub name: UserName,
+    /// The e-mail address, by which the user logs in, too.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// Whether the user looks after the whole installation.
+    #[serde(default)]
+    pub site_admin: bool,
     /// RFC 3339, UTC.
     pub created_at: String,
 }
@@ -311,8 +321,8 @@ pub struct App {
     pub buildpacks: Vec<String>,
     /// The committed repository version.
     pub repo_version: u64,
-    /// The current release's version, if there is one.
-    pub release: Option<u64>,
+    /// The current release's version. The first, `v1`, comes with the app and runs nothing.
+    pub release: u64,
     /// Who is pushing at this moment.
     pub push: Option<Holder>,
     /// The app's public address.

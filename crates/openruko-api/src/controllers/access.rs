@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use ruko_api_types::Access;
+use ruko_api_types::platform::Permission;
 use ruko_core::{AppName, UserName};
 use serde::Deserialize;
 use sqlx::AnyConnection;
@@ -10,8 +11,9 @@ use sqlx::AnyConnection;
 use crate::api::Api;
 use crate::errors::{Answer, ApiFault};
 use crate::extract::Asked;
+use crate::rights::{self, Need, Role};
 use crate::store::apps::AppRow;
-use crate::store::{collaborators, users};
+use crate::store::users;
 
 #[derive(Deserialize)]
 pub(crate) struct Question {
@@ -23,19 +25,26 @@ pub(crate) struct Question {
 /// `GET /internal/authorize?user=&app=&access=`
 pub(crate) async fn show(State(api): State<Api>, Asked(asked): Asked<Question>) -> Answer<StatusCode> {
     let mut db = api.store.read().await?;
-    // Owner and collaborators may both read and write; the parameter is there for finer rights.
-    let (Access::Read | Access::Write) = asked.access;
-    authorized(&mut db, &asked.user, &asked.app).await?;
+    authorized(&mut db, &asked.user, &asked.app, asked.access).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The app, if the user may read and write it. A user that is not known is told no more than that.
-pub(super) async fn authorized(db: &mut AnyConnection, user: &UserName, app: &AppName) -> Answer<AppRow> {
+/// The app, if the user has that access to it. A user that is not known is told no more than that.
+pub(super) async fn authorized(
+    db: &mut AnyConnection,
+    user: &UserName,
+    app: &AppName,
+    access: Access,
+) -> Answer<AppRow> {
     let user = users::find(db, user).await?.ok_or_else(ApiFault::denied)?;
     let app = super::app_named(db, app).await?;
-    if app.owner_id == user.id || collaborators::is_one(db, &app.id, &user.id).await? {
-        Ok(app)
-    } else {
-        Err(ApiFault::denied())
+    let need = Need::Permission(match access {
+        Access::Read => Permission::View,
+        Access::Write => Permission::Deploy,
+    });
+    match rights::role(db, &user, &app).await? {
+        role if role.may(need) => Ok(app),
+        Role::Stranger => Err(ApiFault::denied()),
+        _ => Err(ApiFault::lacks(need, &app.name, &app.owner)),
     }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use ruko_api_types::{App, AppRef, BuildStatus, Buildpacks, Destroyed, NewApp};
+use ruko_api_types::{App, AppRef, Buildpacks, Destroyed, NewApp};
 use ruko_core::AppName;
 use sqlx::AnyConnection;
 
@@ -12,8 +12,10 @@ use crate::api::Api;
 use crate::clock;
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{At, Body};
+use crate::release::{self, Runs};
 use crate::store::apps::AppRow;
-use crate::store::{apps, buildpacks, collaborators, pushes};
+use crate::store::users::UserRow;
+use crate::store::{apps, buildpacks, collaborators, pushes, slugs};
 use crate::{judge, places};
 
 /// `POST /internal/apps`
@@ -27,7 +29,7 @@ pub(crate) async fn create(State(api): State<Api>, Body(new): Body<NewApp>) -> A
         }
         return Ok(Json(described(&mut db, &api, known).await?).into_response());
     }
-    let app = apps::insert(&mut db, &new.name, &owner, &api.settings.stack).await?;
+    let app = make(&mut db, &api, &new.name, &owner).await?;
     let app = described(&mut db, &api, app).await?;
     db.commit().await?;
     Ok(created(app))
@@ -54,16 +56,13 @@ pub(crate) async fn show(State(api): State<Api>, At(app): At<AppName>) -> Answer
 pub(crate) async fn destroy(State(api): State<Api>, At(app): At<AppName>) -> Answer<Json<Destroyed>> {
     let mut db = api.store.write().await?;
     let app = app_named(&mut db, &app).await?;
-    let now = clock::now();
-    if let Some(open) = pushes::open_one(&mut db, &app.id).await?
-        && open.status(now) == BuildStatus::Pending
-    {
+    if let Some(open) = pushes::open_now(&mut db, &app.id, clock::now()).await? {
         let message = format!("`{}` is pushing to `{}` at this moment.", open.user, app.name);
         return Err(ApiFault::conflict("push_open", message));
     }
-    apps::delete(&mut db, &app.id).await?;
+    let objects = discard(&mut db, &app.id).await?;
     db.commit().await?;
-    let discard = places::all(&app.id).iter().map(|key| api.settings.object(key)).collect();
+    let discard = objects.iter().map(|key| api.settings.object(key)).collect();
     Ok(Json(Destroyed { app: AppRef { id: app.id, name: app.name }, discard }))
 }
 
@@ -81,10 +80,32 @@ pub(crate) async fn set_buildpacks(
     Ok(Json(wanted))
 }
 
+/// A new app and its first release.
+pub(crate) async fn make(
+    db: &mut AnyConnection,
+    api: &Api,
+    name: &AppName,
+    owner: &UserRow,
+) -> Answer<AppRow> {
+    let id = apps::insert(db, name, owner, &api.settings.stack).await?;
+    release::make(db, &id, &owner.name, "Initial release", Runs::Nothing).await?;
+    Ok(apps::by_id(db, &id).await?)
+}
+
+/// Deletes an app, and gives the keys of what it leaves in storage: prefixes and objects.
+pub(crate) async fn discard(db: &mut AnyConnection, app_id: &str) -> Answer<Vec<String>> {
+    apps::delete(db, app_id).await?;
+    let mut objects = slugs::forget(db, app_id).await?;
+    if !slugs::any_of(db, app_id).await? {
+        objects = vec![places::slugs(app_id)];
+    }
+    objects.extend(places::beside_slugs(app_id));
+    Ok(objects)
+}
+
 async fn described(db: &mut AnyConnection, api: &Api, app: AppRow) -> Answer<App> {
     let now = clock::now();
-    let push = pushes::open_one(db, &app.id).await?;
-    let push = push.filter(|push| push.status(now) == BuildStatus::Pending).map(|push| push.holder(now));
+    let push = pushes::open_now(db, &app.id, now).await?.map(|push| push.holder(now));
     Ok(App {
         collaborators: collaborators::of_app(db, &app.id).await?,
         buildpacks: buildpacks::of_app(db, &app.id).await?,
@@ -94,7 +115,7 @@ async fn described(db: &mut AnyConnection, api: &Api, app: AppRow) -> Answer<App
         owner: app.owner,
         stack: app.stack,
         repo_version: app.repo_version,
-        release: (app.release > 0).then_some(app.release),
+        release: app.release,
         push,
         created_at: clock::rfc3339(app.created_at),
     })

@@ -8,6 +8,7 @@ use super::{app_named, user_named};
 use crate::api::Api;
 use crate::errors::{Answer, ApiFault};
 use crate::extract::At;
+use crate::rights::Permissions;
 use crate::store::collaborators;
 
 /// `PUT /internal/apps/{app}/collaborators/{user}`
@@ -19,7 +20,7 @@ pub(crate) async fn add(
     let app = app_named(&mut db, &app).await?;
     let user = user_named(&mut db, &user).await?;
     if app.owner_id != user.id {
-        collaborators::insert(&mut db, &app.id, &user.id).await?;
+        collaborators::insert(&mut db, &app.id, &user.id, Permissions::USUAL).await?;
         db.commit().await?;
     }
     Ok(StatusCode::NO_CONTENT)

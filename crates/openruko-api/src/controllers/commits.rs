@@ -13,9 +13,10 @@ use crate::clock;
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{At, Body};
 use crate::judge;
+use crate::release::{self, Runs};
 use crate::store::apps::AppRow;
 use crate::store::pushes::{self, PushRow};
-use crate::store::{apps, releases, repos};
+use crate::store::{apps, discarded, repos, slugs};
 
 /// `POST /internal/pushes/{id}/commit`
 pub(crate) async fn create(
@@ -63,9 +64,10 @@ async fn carry_out(
         return Err(ApiFault::conflict("repo_moved", message));
     }
     repos::insert(db, &app.id, version, &push.repo_key, &commit.repo, &push.id).await?;
-    let discard = repos::retire_below(db, &app.id, app.repo_version).await?;
+    let mut discard = repos::retire_below(db, &app.id, app.repo_version).await?;
+    discard.extend(discarded::take(db).await?);
     let release = match &commit.release {
-        Some(built) => Some(release(db, push, built).await?),
+        Some(built) => Some(release(db, push, app, built).await?),
         None => None,
     };
     let answer = Committed {
@@ -78,12 +80,10 @@ async fn carry_out(
     Ok(answer)
 }
 
-async fn release(db: &mut AnyConnection, push: &PushRow, built: &CommitRelease) -> Answer<u64> {
-    let version = apps::next_release(db, &push.app_id).await?;
-    let short: String = built.manifest.commit.as_str().chars().take(7).collect();
-    releases::insert_slug(db, &push.app_id, &push.id, &push.slug_key, built).await?;
-    let description = format!("Deploy {short}");
-    releases::insert(db, &push.app_id, version, &description, &push.user, push.id.as_str()).await?;
-    releases::insert_process_types(db, &push.app_id, version, built).await?;
-    Ok(version)
+async fn release(db: &mut AnyConnection, push: &PushRow, app: &AppRow, built: &CommitRelease) -> Answer<u64> {
+    let stack = app.build_stack.as_ref().unwrap_or(&app.stack);
+    slugs::insert(db, &app.id, &push.id, &push.slug_key, stack.as_str(), built).await?;
+    let short: String = built.manifest.commit.as_str().chars().take(8).collect();
+    let runs = Runs::Built { slug: push.id.as_str(), built };
+    Ok(release::make(db, &app.id, &push.user, &format!("Deploy {short}"), runs).await?)
 }

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use ruko_api_types::ConfigVarChange;
 use ruko_core::{AppName, ConfigVarName, UserName};
-use sqlx::AnyConnection;
 
 use super::app_named;
 use crate::api::Api;
@@ -14,8 +13,8 @@ use crate::auth::Component;
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{At, Body};
 use crate::judge;
-use crate::store::apps::AppRow;
-use crate::store::{apps, config_vars, releases};
+use crate::release;
+use crate::store::config_vars;
 
 type ConfigVars = Json<BTreeMap<ConfigVarName, String>>;
 
@@ -37,21 +36,13 @@ pub(crate) async fn change(
     let change = judge::config_vars(config_vars::of_app(&mut db, &app.id).await?, change)?;
     if !change.is_empty() {
         config_vars::apply(&mut db, &app.id, &change).await?;
-        if app.release > 0 {
-            release(&mut db, &app, &change.description()).await?;
-        }
+        release::repeat(&mut db, &app.id, app.release, &admin()?, &change.description()).await?;
         db.commit().await?;
     }
     Ok(Json(change.vars))
 }
 
-/// A release of the same slug with the same process types.
-async fn release(db: &mut AnyConnection, app: &AppRow, description: &str) -> Answer<()> {
-    let slug = releases::slug_id(db, &app.id, app.release).await?;
-    let version = apps::next_release(db, &app.id).await?;
-    // Only the component `admin` may use this call, and it acts for no user.
-    let by: UserName = Component::Admin.as_str().parse().map_err(|e| ApiFault::Internal(format!("{e}")))?;
-    releases::insert(db, &app.id, version, description, &by, &slug).await?;
-    releases::copy_process_types(db, &app.id, app.release, version).await?;
-    Ok(())
+/// Only the component `admin` may use this call, and it acts for no user.
+fn admin() -> Answer<UserName> {
+    Component::Admin.as_str().parse().map_err(|e| ApiFault::Internal(format!("{e}")))
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use ruko_api_types::{AppRef, Fetch, OpenFetch};
+use ruko_api_types::{Access, AppRef, Fetch, OpenFetch};
 use ruko_core::{AppName, PushId};
 
 use super::access::authorized;
@@ -18,7 +18,7 @@ pub(crate) async fn create(
     Body(open): Body<OpenFetch>,
 ) -> Answer<Json<Fetch>> {
     let mut db = api.store.read().await?;
-    let app = authorized(&mut db, &open.user, &app).await?;
+    let app = authorized(&mut db, &open.user, &app, Access::Read).await?;
     let repo = repos::object_key(&mut db, &app.id, app.repo_version).await?;
     Ok(Json(Fetch {
         request_id: PushId::generate().to_string(),

@@ -36,7 +36,7 @@ async fn app_named(db: &mut AnyConnection, name: &AppName) -> Answer<AppRow> {
     apps::find(db, name).await?.ok_or_else(|| ApiFault::not_found(format!("app `{name}`")))
 }
 
-fn created(thing: impl Serialize) -> Response {
+pub(crate) fn created(thing: impl Serialize) -> Response {
     (StatusCode::CREATED, Json(thing)).into_response()
 }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use ruko_api_types::{Abort, AppRef, BuildStatus, CachePlace, Holder, OpenPush, Push, RepoPlace, SlugPlace};
+use ruko_api_types::{
+    Abort, Access, AppRef, BuildStatus, CachePlace, Holder, OpenPush, Push, RepoPlace, SlugPlace,
+};
 use ruko_core::exit::one_line;
 use ruko_core::{AppName, PushId, UserName};
 use sqlx::AnyConnection;
@@ -72,7 +74,7 @@ struct Held {
 
 async fn attempt(api: &Api, app: &AppName, user: &UserName) -> Answer<Attempt> {
     let mut db = api.store.write().await?;
-    let app = authorized(&mut db, user, app).await?;
+    let app = authorized(&mut db, user, app, Access::Write).await?;
     let now = clock::now();
     let mut lost = None;
     if let Some(other) = pushes::open_one(&mut db, &app.id).await? {

@@ -9,14 +9,18 @@ use super::{LISTED, app_named};
 use crate::api::Api;
 use crate::errors::Answer;
 use crate::extract::At;
-use crate::store::releases::{self, ReleaseRow};
+use crate::store::releases;
 
 /// `GET /internal/apps/{app}/releases`
 pub(crate) async fn list(State(api): State<Api>, At(app): At<AppName>) -> Answer<Json<Vec<Release>>> {
     let mut db = api.store.read().await?;
     let app = app_named(&mut db, &app).await?;
     let rows = releases::of_app(&mut db, &app.id, LISTED).await?;
-    let with_url =
-        |row: ReleaseRow| Release { slug_url: Some(api.settings.object(&row.slug_key)), ..row.release };
-    Ok(Json(rows.into_iter().map(with_url).collect()))
+    let oldest = rows.last().map_or(0, |row| row.version);
+    let mut types = releases::process_types_from(&mut db, &app.id, oldest).await?;
+    let told = rows.into_iter().map(|row| {
+        let types = types.remove(&row.version).unwrap_or_default();
+        row.internal(types, |key| api.settings.object(key))
+    });
+    Ok(Json(told.collect()))
 }

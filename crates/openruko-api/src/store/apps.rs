@@ -8,92 +8,136 @@ use super::users::UserRow;
 use super::{Sql, big, count, new_id, parsed};
 use crate::clock::{self, Millis};
 
+/// What an [`AppRow`] needs.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT a.id, a.name, a.owner_id, u.name AS owner, u.email AS owner_email, a.stack, a.build_stack, \
+             a.maintenance, a.acm, a.repo_version, a.release, a.released_at, a.created_at, a.updated_at, \
+             v.bytes AS repo_bytes, s.bytes AS slug_bytes, s.buildpack \
+             FROM apps a JOIN users u ON u.id = a.owner_id \
+             LEFT JOIN repo_versions v ON v.app_id = a.id AND v.version = a.repo_version \
+             LEFT JOIN releases r ON r.app_id = a.id AND r.version = a.release \
+             LEFT JOIN slugs s ON s.id = r.slug_id ",
+            $rest
+        )
+    };
+}
+
+#[derive(Clone)]
 pub(crate) struct AppRow {
     pub(crate) id: String,
     pub(crate) name: AppName,
     pub(crate) owner_id: String,
     pub(crate) owner: UserName,
+    pub(crate) owner_email: Option<String>,
     pub(crate) stack: StackName,
+    /// The stack of the next build, where it was set to another one.
+    pub(crate) build_stack: Option<StackName>,
+    pub(crate) maintenance: bool,
+    /// Whether certificates are wanted automatically.
+    pub(crate) acm: bool,
     /// 0: nothing was ever pushed.
     pub(crate) repo_version: u64,
-    /// 0: none yet.
+    /// The stored repository, packed, in bytes.
+    pub(crate) repo_bytes: Option<u64>,
+    /// The current release's version.
     pub(crate) release: u64,
+    /// The current release's slug, packed, in bytes; none before the first build.
+    pub(crate) slug_bytes: Option<u64>,
+    /// What built the current release's slug.
+    pub(crate) buildpack: Option<String>,
+    pub(crate) released_at: Option<Millis>,
     pub(crate) created_at: Millis,
+    pub(crate) updated_at: Millis,
+}
+
+impl AppRow {
+    /// What stands for the owner where an address is shown.
+    pub(crate) fn owner_address(&self) -> &str {
+        self.owner_email.as_deref().unwrap_or(self.owner.as_str())
+    }
 }
 
 impl FromRow<'_, AnyRow> for AppRow {
     fn from_row(row: &AnyRow) -> Sql<Self> {
+        let optional = |column| row.try_get::<Option<i64>, _>(column)?.map(count).transpose();
         Ok(Self {
             id: row.try_get("id")?,
             name: parsed(row.try_get("name")?)?,
             owner_id: row.try_get("owner_id")?,
             owner: parsed(row.try_get("owner")?)?,
+            owner_email: row.try_get("owner_email")?,
             stack: parsed(row.try_get("stack")?)?,
+            build_stack: row.try_get::<Option<String>, _>("build_stack")?.map(parsed).transpose()?,
+            maintenance: row.try_get::<i64, _>("maintenance")? != 0,
+            acm: row.try_get::<i64, _>("acm")? != 0,
             repo_version: count(row.try_get("repo_version")?)?,
+            repo_bytes: optional("repo_bytes")?,
             release: count(row.try_get("release")?)?,
+            slug_bytes: optional("slug_bytes")?,
+            buildpack: row.try_get("buildpack")?,
+            released_at: row.try_get("released_at")?,
             created_at: row.try_get("created_at")?,
+            updated_at: row.try_get("updated_at")?,
         })
     }
 }
 
 pub(crate) async fn find(db: &mut AnyConnection, name: &AppName) -> Sql<Option<AppRow>> {
-    sqlx::query_as(
-        "SELECT a.id, a.name, a.owner_id, u.name AS owner, a.stack, a.repo_version, a.release, \
-         a.created_at FROM apps a JOIN users u ON u.id = a.owner_id WHERE a.name = $1",
-    )
-    .bind(name.as_str())
-    .fetch_optional(db)
-    .await
+    sqlx::query_as(select!("WHERE a.name = $1")).bind(name.as_str()).fetch_optional(db).await
+}
+
+pub(crate) async fn find_by_id(db: &mut AnyConnection, id: &str) -> Sql<Option<AppRow>> {
+    sqlx::query_as(select!("WHERE a.id = $1")).bind(id).fetch_optional(db).await
 }
 
 pub(crate) async fn by_id(db: &mut AnyConnection, id: &str) -> Sql<AppRow> {
-    sqlx::query_as(
-        "SELECT a.id, a.name, a.owner_id, u.name AS owner, a.stack, a.repo_version, a.release, \
-         a.created_at FROM apps a JOIN users u ON u.id = a.owner_id WHERE a.id = $1",
-    )
-    .bind(id)
-    .fetch_one(db)
-    .await
+    find_by_id(db, id).await?.ok_or(sqlx::Error::RowNotFound)
 }
 
 /// By name.
 pub(crate) async fn list(db: &mut AnyConnection) -> Sql<Vec<AppRow>> {
-    sqlx::query_as(
-        "SELECT a.id, a.name, a.owner_id, u.name AS owner, a.stack, a.repo_version, a.release, \
-         a.created_at FROM apps a JOIN users u ON u.id = a.owner_id ORDER BY a.name",
-    )
+    sqlx::query_as(select!("ORDER BY a.name")).fetch_all(db).await
+}
+
+/// Those that a user owns, by name.
+pub(crate) async fn owned_by(db: &mut AnyConnection, user_id: &str) -> Sql<Vec<AppRow>> {
+    sqlx::query_as(select!("WHERE a.owner_id = $1 ORDER BY a.name")).bind(user_id).fetch_all(db).await
+}
+
+/// Those that a user owns or collaborates on, by name.
+pub(crate) async fn seen_by(db: &mut AnyConnection, user_id: &str) -> Sql<Vec<AppRow>> {
+    sqlx::query_as(select!(
+        "WHERE a.owner_id = $1 OR a.id IN (SELECT app_id FROM collaborators WHERE user_id = $1) ORDER BY a.name"
+    ))
+    .bind(user_id)
     .fetch_all(db)
     .await
 }
 
+/// A new app, as yet without its first release.
 pub(crate) async fn insert(
     db: &mut AnyConnection,
     name: &AppName,
     owner: &UserRow,
     stack: &StackName,
-) -> Sql<AppRow> {
-    let row = AppRow {
-        id: new_id(),
-        name: name.clone(),
-        owner_id: owner.id.clone(),
-        owner: owner.name.clone(),
-        stack: stack.clone(),
-        repo_version: 0,
-        release: 0,
-        created_at: clock::now(),
-    };
-    sqlx::query("INSERT INTO apps (id, name, owner_id, stack, created_at) VALUES ($1, $2, $3, $4, $5)")
-        .bind(row.id.as_str())
-        .bind(name.as_str())
-        .bind(owner.id.as_str())
-        .bind(stack.as_str())
-        .bind(row.created_at)
-        .execute(db)
-        .await?;
-    Ok(row)
+) -> Sql<String> {
+    let id = new_id();
+    sqlx::query(
+        "INSERT INTO apps (id, name, owner_id, stack, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)",
+    )
+    .bind(id.as_str())
+    .bind(name.as_str())
+    .bind(owner.id.as_str())
+    .bind(stack.as_str())
+    .bind(clock::now())
+    .execute(db)
+    .await?;
+    Ok(id)
 }
 
-/// With everything that belongs to it.
+/// With everything that belongs to it but its slugs (see `slugs`).
 pub(crate) async fn delete(db: &mut AnyConnection, id: &str) -> Sql<()> {
     sqlx::query("DELETE FROM apps WHERE id = $1").bind(id).execute(db).await.map(drop)
 }
@@ -111,8 +155,40 @@ pub(crate) async fn swap_repo_version(db: &mut AnyConnection, id: &str, from: u6
 
 /// The number of the app's next release: one more than the last, always.
 pub(crate) async fn next_release(db: &mut AnyConnection, id: &str) -> Sql<u64> {
-    sqlx::query("UPDATE apps SET release = release + 1 WHERE id = $1").bind(id).execute(&mut *db).await?;
+    sqlx::query("UPDATE apps SET release = release + 1, released_at = $1, updated_at = $1 WHERE id = $2")
+        .bind(clock::now())
+        .bind(id)
+        .execute(&mut *db)
+        .await?;
     let (release,): (i64,) =
         sqlx::query_as("SELECT release FROM apps WHERE id = $1").bind(id).fetch_one(db).await?;
     count(release)
+}
+
+/// What `PATCH /apps/{app}` can change; none leaves a thing as it is.
+#[derive(Default)]
+pub(crate) struct AppChange<'a> {
+    pub(crate) name: Option<&'a AppName>,
+    pub(crate) owner_id: Option<&'a str>,
+    pub(crate) build_stack: Option<&'a StackName>,
+    pub(crate) maintenance: Option<bool>,
+    pub(crate) acm: Option<bool>,
+}
+
+pub(crate) async fn change(db: &mut AnyConnection, id: &str, change: AppChange<'_>) -> Sql<()> {
+    sqlx::query(
+        "UPDATE apps SET name = COALESCE($1, name), owner_id = COALESCE($2, owner_id), \
+         build_stack = COALESCE($3, build_stack), maintenance = COALESCE($4, maintenance), \
+         acm = COALESCE($5, acm), updated_at = $6 WHERE id = $7",
+    )
+    .bind(change.name.map(AppName::as_str))
+    .bind(change.owner_id)
+    .bind(change.build_stack.map(StackName::as_str))
+    .bind(change.maintenance.map(i64::from))
+    .bind(change.acm.map(i64::from))
+    .bind(clock::now())
+    .bind(id)
+    .execute(db)
+    .await
+    .map(drop)
 }

@@ -15,15 +15,19 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Connection, SqlSafeStr, Transaction};
 
 pub(crate) mod apps;
+pub(crate) mod audit;
+pub(crate) mod authorizations;
 pub(crate) mod buildpacks;
 pub(crate) mod collaborators;
 pub(crate) mod config_vars;
 pub(crate) mod dialect;
+pub(crate) mod discarded;
 pub(crate) mod keys;
 pub(crate) mod output;
 pub(crate) mod pushes;
 pub(crate) mod releases;
 pub(crate) mod repos;
+pub(crate) mod slugs;
 pub(crate) mod users;
 
 /// What every function here gives.
@@ -127,11 +131,10 @@ fn migrations() -> Migrator {
     let migration = |version, description: &'static str, sql: &'static str| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![migration(
-        1,
-        "initial",
-        include_str!("../../migrations/0001_initial.sql"),
-    )])
+    Migrator::with_migrations(vec![
+        migration(1, "initial", include_str!("../../migrations/0001_initial.sql")),
+        migration(2, "platform", include_str!("../../migrations/0002_platform.sql")),
+    ])
 }
 
 /// A value of the database, read into a type that cannot be wrong.
@@ -192,8 +195,8 @@ mod tests {
             let owner = users::insert(&mut db, &"matt".parse().unwrap()).await.unwrap();
             let (name, stack) = ("shop".parse().unwrap(), "openruko-12".parse().unwrap());
             let app = apps::insert(&mut db, &name, &owner, &stack).await.unwrap();
-            assert!(push(&mut db, &app.id).await.is_ok());
-            assert!(push(&mut db, &app.id).await.is_err());
+            assert!(push(&mut db, &app).await.is_ok());
+            assert!(push(&mut db, &app).await.is_err());
             assert!(push(&mut db, "nothing").await.is_err());
         });
     }

@@ -165,6 +165,11 @@ pub(crate) async fn open_one(db: &mut AnyConnection, app_id: &str) -> Sql<Option
         .await
 }
 
+/// The open push of an app, if its lease has not run out.
+pub(crate) async fn open_now(db: &mut AnyConnection, app_id: &str, now: Millis) -> Sql<Option<PushRow>> {
+    Ok(open_one(db, app_id).await?.filter(|push| push.status(now) == BuildStatus::Pending))
+}
+
 /// Newest first.
 pub(crate) async fn of_app(db: &mut AnyConnection, app_id: &str, limit: u32) -> Sql<Vec<PushRow>> {
     sqlx::query_as(concat!("SELECT ", columns!(), " FROM pushes WHERE app_id = $1 ORDER BY id DESC LIMIT $2"))

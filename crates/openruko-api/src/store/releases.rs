@@ -1,61 +1,156 @@
-//! Slugs, releases and their process types.
+//! Releases and their process types.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruko_api_types::{CommitRelease, Release, Stored};
-use ruko_core::{ProcessType, PushId, UserName};
+use ruko_core::{CommitId, ConfigVarName, ProcessType, UserName};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row};
 
-use super::{Sql, big, count, parsed};
-use crate::clock;
+use super::{Sql, big, count, new_id, parsed};
+use crate::clock::{self, Millis};
 
-/// A release, and the key of its slug in storage.
+/// What a [`ReleaseRow`] needs.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT r.id, r.version, r.description, r.user_name, u.id AS user_id, u.email AS user_email, \
+             r.status, r.slug_id, r.created_at, r.updated_at, s.commit_id, s.buildpack, s.bytes, s.sha256, \
+             s.object_key FROM releases r LEFT JOIN slugs s ON s.id = r.slug_id \
+             LEFT JOIN users u ON u.name = r.user_name ",
+            $rest
+        )
+    };
+}
+
+/// A release.
 pub(crate) struct ReleaseRow {
-    pub(crate) release: Release,
-    pub(crate) slug_key: String,
+    pub(crate) id: String,
+    pub(crate) version: u64,
+    pub(crate) description: String,
+    pub(crate) user: UserName,
+    /// None when the user is gone, or was a component.
+    pub(crate) user_id: Option<String>,
+    pub(crate) user_email: Option<String>,
+    /// `succeeded`, `pending` or `failed`.
+    pub(crate) status: String,
+    pub(crate) slug: Option<SlugOfRelease>,
+    pub(crate) created_at: Millis,
+    pub(crate) updated_at: Millis,
+}
+
+/// What a release tells of its slug.
+pub(crate) struct SlugOfRelease {
+    pub(crate) id: String,
+    /// None when it was not built from a commit.
+    pub(crate) commit: Option<CommitId>,
+    pub(crate) buildpack: String,
+    pub(crate) stored: Stored,
+    pub(crate) object_key: String,
 }
 
 impl FromRow<'_, AnyRow> for ReleaseRow {
     fn from_row(row: &AnyRow) -> Sql<Self> {
-        let release = Release {
+        let slug = match row.try_get::<Option<String>, _>("slug_id")? {
+            Some(id) => Some(slug(id, row)?),
+            None => None,
+        };
+        Ok(Self {
+            id: row.try_get("id")?,
             version: count(row.try_get("version")?)?,
             description: row.try_get("description")?,
             user: parsed(row.try_get("user_name")?)?,
-            created_at: clock::rfc3339(row.try_get("created_at")?),
-            commit: Some(parsed(row.try_get("commit_id")?)?),
-            buildpack: Some(row.try_get("buildpack")?),
-            process_types: BTreeMap::new(),
-            slug_url: None,
-            slug: Some(Stored { bytes: count(row.try_get("bytes")?)?, sha256: row.try_get("sha256")? }),
-        };
-        Ok(Self { release, slug_key: row.try_get("object_key")? })
+            user_id: row.try_get("user_id")?,
+            user_email: row.try_get("user_email")?,
+            status: row.try_get("status")?,
+            slug,
+            created_at: row.try_get("created_at")?,
+            updated_at: row.try_get("updated_at")?,
+        })
     }
 }
 
-/// Newest first, with their process types.
+fn slug(id: String, row: &AnyRow) -> Sql<SlugOfRelease> {
+    let commit: String = row.try_get("commit_id")?;
+    Ok(SlugOfRelease {
+        id,
+        commit: if commit.is_empty() { None } else { Some(parsed(commit)?) },
+        buildpack: row.try_get("buildpack")?,
+        stored: Stored { bytes: count(row.try_get("bytes")?)?, sha256: row.try_get("sha256")? },
+        object_key: row.try_get("object_key")?,
+    })
+}
+
+impl ReleaseRow {
+    /// As the internal API tells it, `url` giving the place of an object.
+    pub(crate) fn internal(self, types: ProcessTypes, url: impl Fn(&str) -> String) -> Release {
+        let slug = self.slug.as_ref();
+        Release {
+            version: self.version,
+            description: self.description,
+            user: self.user,
+            created_at: clock::rfc3339(self.created_at),
+            commit: slug.and_then(|slug| slug.commit.clone()),
+            buildpack: slug.map(|slug| slug.buildpack.clone()),
+            process_types: types,
+            slug_url: slug.map(|slug| url(&slug.object_key)),
+            slug: slug.map(|slug| slug.stored.clone()),
+        }
+    }
+
+    /// What stands for its user where an address is shown.
+    pub(crate) fn user_address(&self) -> &str {
+        self.user_email.as_deref().unwrap_or(self.user.as_str())
+    }
+}
+
+/// Newest first.
 pub(crate) async fn of_app(db: &mut AnyConnection, app_id: &str, limit: u32) -> Sql<Vec<ReleaseRow>> {
-    let mut rows: Vec<ReleaseRow> = sqlx::query_as(
-        "SELECT r.version, r.description, r.user_name, r.created_at, s.commit_id, s.buildpack, s.bytes, \
-         s.sha256, s.object_key FROM releases r JOIN slugs s ON s.id = r.slug_id WHERE r.app_id = $1 \
-         ORDER BY r.version DESC LIMIT $2",
-    )
-    .bind(app_id)
-    .bind(i64::from(limit))
-    .fetch_all(&mut *db)
-    .await?;
-    let oldest = rows.last().map_or(0, |row| row.release.version);
-    let mut types = process_types(db, app_id, oldest).await?;
-    for row in &mut rows {
-        row.release.process_types = types.remove(&row.release.version).unwrap_or_default();
-    }
-    Ok(rows)
+    sqlx::query_as(select!("WHERE r.app_id = $1 ORDER BY r.version DESC LIMIT $2"))
+        .bind(app_id)
+        .bind(i64::from(limit))
+        .fetch_all(db)
+        .await
 }
 
-type ProcessTypes = BTreeMap<ProcessType, String>;
+/// Oldest first.
+pub(crate) async fn of_app_oldest_first(
+    db: &mut AnyConnection,
+    app_id: &str,
+    limit: u32,
+) -> Sql<Vec<ReleaseRow>> {
+    sqlx::query_as(select!("WHERE r.app_id = $1 ORDER BY r.version LIMIT $2"))
+        .bind(app_id)
+        .bind(i64::from(limit))
+        .fetch_all(db)
+        .await
+}
+
+pub(crate) async fn find(db: &mut AnyConnection, app_id: &str, version: u64) -> Sql<Option<ReleaseRow>> {
+    sqlx::query_as(select!("WHERE r.app_id = $1 AND r.version = $2"))
+        .bind(app_id)
+        .bind(big(version)?)
+        .fetch_optional(db)
+        .await
+}
+
+pub(crate) async fn find_by_id(db: &mut AnyConnection, app_id: &str, id: &str) -> Sql<Option<ReleaseRow>> {
+    sqlx::query_as(select!("WHERE r.app_id = $1 AND r.id = $2"))
+        .bind(app_id)
+        .bind(id)
+        .fetch_optional(db)
+        .await
+}
+
+/// Name and command of each process type.
+pub(crate) type ProcessTypes = BTreeMap<ProcessType, String>;
 
 /// By version, from a version on.
-async fn process_types(db: &mut AnyConnection, app_id: &str, from: u64) -> Sql<BTreeMap<u64, ProcessTypes>> {
+pub(crate) async fn process_types_from(
+    db: &mut AnyConnection,
+    app_id: &str,
+    from: u64,
+) -> Sql<BTreeMap<u64, ProcessTypes>> {
     let rows: Vec<(i64, String, String)> = sqlx::query_as(
         "SELECT version, name, command FROM process_types WHERE app_id = $1 AND version >= $2",
     )
@@ -70,54 +165,58 @@ async fn process_types(db: &mut AnyConnection, app_id: &str, from: u64) -> Sql<B
     Ok(by_version)
 }
 
-/// The slug that a push made. Its id is the push's.
-pub(crate) async fn insert_slug(
-    db: &mut AnyConnection,
-    app_id: &str,
-    push: &PushId,
-    key: &str,
-    built: &CommitRelease,
-) -> Sql<()> {
+/// Those of one release.
+pub(crate) async fn process_types(db: &mut AnyConnection, app_id: &str, version: u64) -> Sql<ProcessTypes> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT name, command FROM process_types WHERE app_id = $1 AND version = $2")
+            .bind(app_id)
+            .bind(big(version)?)
+            .fetch_all(db)
+            .await?;
+    rows.into_iter().map(|(name, command)| Ok((parsed(name)?, command))).collect()
+}
+
+/// A release as yet without process types.
+pub(crate) struct NewRelease<'a> {
+    pub(crate) version: u64,
+    pub(crate) description: &'a str,
+    pub(crate) user: &'a UserName,
+    pub(crate) slug_id: Option<&'a str>,
+    pub(crate) config_vars: &'a BTreeMap<ConfigVarName, String>,
+}
+
+pub(crate) async fn insert(db: &mut AnyConnection, app_id: &str, new: NewRelease<'_>) -> Sql<()> {
+    let config_vars = serde_json::to_string(new.config_vars).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
     sqlx::query(
-        "INSERT INTO slugs (id, app_id, object_key, bytes, sha256, commit_id, branch, buildpack, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO releases (id, app_id, version, description, user_name, slug_id, status, config_vars, \
+         created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, 'succeeded', $7, $8, $8)",
     )
-    .bind(push.as_str())
+    .bind(new_id())
     .bind(app_id)
-    .bind(key)
-    .bind(big(built.slug.bytes)?)
-    .bind(built.slug.sha256.as_str())
-    .bind(built.manifest.commit.as_str())
-    .bind(built.manifest.branch.as_str())
-    .bind(built.manifest.buildpack.as_str())
+    .bind(big(new.version)?)
+    .bind(new.description)
+    .bind(new.user.as_str())
+    .bind(new.slug_id)
+    .bind(config_vars)
     .bind(clock::now())
     .execute(db)
     .await
     .map(drop)
 }
 
-/// A release of a slug, as yet without process types.
-pub(crate) async fn insert(
+/// The config vars as they were with a release; none for releases older than this record.
+pub(crate) async fn config_vars(
     db: &mut AnyConnection,
     app_id: &str,
     version: u64,
-    description: &str,
-    user: &UserName,
-    slug_id: &str,
-) -> Sql<()> {
-    sqlx::query(
-        "INSERT INTO releases (app_id, version, description, user_name, slug_id, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(app_id)
-    .bind(big(version)?)
-    .bind(description)
-    .bind(user.as_str())
-    .bind(slug_id)
-    .bind(clock::now())
-    .execute(db)
-    .await
-    .map(drop)
+) -> Sql<Option<BTreeMap<ConfigVarName, String>>> {
+    let (json,): (Option<String>,) =
+        sqlx::query_as("SELECT config_vars FROM releases WHERE app_id = $1 AND version = $2")
+            .bind(app_id)
+            .bind(big(version)?)
+            .fetch_one(db)
+            .await?;
+    json.map(|json| serde_json::from_str(&json).map_err(|e| sqlx::Error::Decode(Box::new(e)))).transpose()
 }
 
 pub(crate) async fn insert_process_types(
@@ -143,24 +242,20 @@ pub(crate) async fn insert_process_types(
     Ok(())
 }
 
-pub(crate) async fn slug_id(db: &mut AnyConnection, app_id: &str, version: u64) -> Sql<String> {
-    let (id,): (String,) = sqlx::query_as("SELECT slug_id FROM releases WHERE app_id = $1 AND version = $2")
-        .bind(app_id)
-        .bind(big(version)?)
-        .fetch_one(db)
-        .await?;
-    Ok(id)
-}
-
-pub(crate) async fn copy_process_types(db: &mut AnyConnection, app_id: &str, from: u64, to: u64) -> Sql<()> {
+/// Gives a release the process types of another one, which may be another app's.
+pub(crate) async fn copy_process_types(
+    db: &mut AnyConnection,
+    from: (&str, u64),
+    to: (&str, u64),
+) -> Sql<()> {
     sqlx::query(
         "INSERT INTO process_types (app_id, version, name, command, from_buildpack) \
-         SELECT app_id, $1, name, command, from_buildpack FROM process_types \
-         WHERE app_id = $2 AND version = $3",
+         SELECT $1, $2, name, command, from_buildpack FROM process_types WHERE app_id = $3 AND version = $4",
     )
-    .bind(big(to)?)
-    .bind(app_id)
-    .bind(big(from)?)
+    .bind(to.0)
+    .bind(big(to.1)?)
+    .bind(from.0)
+    .bind(big(from.1)?)
     .execute(db)
     .await
     .map(drop)

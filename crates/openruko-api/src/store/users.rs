@@ -8,10 +8,35 @@ use sqlx::{AnyConnection, FromRow, Row};
 use super::{Sql, new_id, parsed};
 use crate::clock::{self, Millis};
 
+/// What a [`UserRow`] needs.
+macro_rules! columns {
+    () => {
+        "id, name, email, password, site_admin, totp_secret, totp_since, totp_step, created_at, updated_at"
+    };
+}
+
+#[derive(Clone)]
 pub(crate) struct UserRow {
     pub(crate) id: String,
     pub(crate) name: UserName,
-    created_at: Millis,
+    pub(crate) email: Option<String>,
+    /// argon2id, as a PHC string.
+    pub(crate) password: Option<String>,
+    pub(crate) site_admin: bool,
+    pub(crate) totp_secret: Option<String>,
+    /// Since when a code is asked for at login.
+    pub(crate) totp_since: Option<Millis>,
+    /// The time step of the last code that was used.
+    pub(crate) totp_step: u64,
+    pub(crate) created_at: Millis,
+    pub(crate) updated_at: Millis,
+}
+
+impl UserRow {
+    /// What stands for the user where an address is shown: not everybody has one.
+    pub(crate) fn address(&self) -> &str {
+        self.email.as_deref().unwrap_or(self.name.as_str())
+    }
 }
 
 impl FromRow<'_, AnyRow> for UserRow {
@@ -19,40 +44,79 @@ impl FromRow<'_, AnyRow> for UserRow {
         Ok(Self {
             id: row.try_get("id")?,
             name: parsed(row.try_get("name")?)?,
+            email: row.try_get("email")?,
+            password: row.try_get("password")?,
+            site_admin: row.try_get::<i64, _>("site_admin")? != 0,
+            totp_secret: row.try_get("totp_secret")?,
+            totp_since: row.try_get("totp_since")?,
+            totp_step: super::count(row.try_get("totp_step")?)?,
             created_at: row.try_get("created_at")?,
+            updated_at: row.try_get("updated_at")?,
         })
     }
 }
 
 impl From<UserRow> for User {
     fn from(row: UserRow) -> Self {
-        Self { name: row.name, created_at: clock::rfc3339(row.created_at) }
+        Self {
+            name: row.name,
+            email: row.email,
+            site_admin: row.site_admin,
+            created_at: clock::rfc3339(row.created_at),
+        }
     }
 }
 
 pub(crate) async fn find(db: &mut AnyConnection, name: &UserName) -> Sql<Option<UserRow>> {
-    sqlx::query_as("SELECT id, name, created_at FROM users WHERE name = $1")
+    sqlx::query_as(concat!("SELECT ", columns!(), " FROM users WHERE name = $1"))
         .bind(name.as_str())
         .fetch_optional(db)
         .await
 }
 
+pub(crate) async fn by_id(db: &mut AnyConnection, id: &str) -> Sql<Option<UserRow>> {
+    sqlx::query_as(concat!("SELECT ", columns!(), " FROM users WHERE id = $1"))
+        .bind(id)
+        .fetch_optional(db)
+        .await
+}
+
+/// By what people type: an e-mail address in any case, or a name.
+pub(crate) async fn called(db: &mut AnyConnection, address: &str) -> Sql<Option<UserRow>> {
+    sqlx::query_as(concat!("SELECT ", columns!(), " FROM users WHERE email = $1 OR name = $1"))
+        .bind(address.to_lowercase())
+        .fetch_optional(db)
+        .await
+}
+
 pub(crate) async fn list(db: &mut AnyConnection) -> Sql<Vec<UserRow>> {
-    sqlx::query_as("SELECT id, name, created_at FROM users ORDER BY name").fetch_all(db).await
+    sqlx::query_as(concat!("SELECT ", columns!(), " FROM users ORDER BY name")).fetch_all(db).await
 }
 
 pub(crate) async fn insert(db: &mut AnyConnection, name: &UserName) -> Sql<UserRow> {
-    let row = UserRow { id: new_id(), name: name.clone(), created_at: clock::now() };
-    sqlx::query("INSERT INTO users (id, name, created_at) VALUES ($1, $2, $3)")
+    let now = clock::now();
+    let row = UserRow {
+        id: new_id(),
+        name: name.clone(),
+        email: None,
+        password: None,
+        site_admin: false,
+        totp_secret: None,
+        totp_since: None,
+        totp_step: 0,
+        created_at: now,
+        updated_at: now,
+    };
+    sqlx::query("INSERT INTO users (id, name, created_at, updated_at) VALUES ($1, $2, $3, $3)")
         .bind(row.id.as_str())
         .bind(name.as_str())
-        .bind(row.created_at)
+        .bind(now)
         .execute(db)
         .await?;
     Ok(row)
 }
 
-/// With their keys and their access to other people's apps.
+/// With their keys, their authorizations and their access to other people's apps.
 pub(crate) async fn delete(db: &mut AnyConnection, id: &str) -> Sql<()> {
     sqlx::query("DELETE FROM users WHERE id = $1").bind(id).execute(db).await.map(drop)
 }

@@ -122,7 +122,7 @@ fn an_app_has_one_owner_and_creating_it_again_for_them_changes_nothing() {
     assert_eq!((shop.owner.as_str(), shop.stack.as_str()), ("matt", "openruko-12"));
     assert_eq!(
         (shop.repo_version, shop.release, shop.web_url.as_str()),
-        (0, None, "http://shop.localhost:8080/")
+        (0, 1, "http://shop.localhost:8080/")
     );
 }
 

@@ -33,7 +33,7 @@ fn a_commit_survives_kill_9_right_after_it_was_acknowledged() {
         let admin = ApiClient::new(&program.url, ADMIN.into()).unwrap();
         let build = admin.builds(&app("shop")).unwrap().remove(0);
         assert_eq!((build.push, build.status), (push.push, BuildStatus::Succeeded));
-        assert_eq!(admin.releases(&app("shop")).unwrap()[0].version, round + 1);
+        assert_eq!(admin.releases(&app("shop")).unwrap()[0].version, round + 2);
     }
 }
 

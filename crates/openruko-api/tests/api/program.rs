@@ -87,7 +87,7 @@ fn the_log_has_one_line_for_each_push_that_ended_and_none_for_requests() {
     serve.commit(&opened(&serve).push, &commit(0)).unwrap();
     let line = logged();
     assert!(
-        line.contains(" INFO push by matt to shop ended after ") && line.ends_with(" s: released v1"),
+        line.contains(" INFO push by matt to shop ended after ") && line.ends_with(" s: released v2"),
         "{line}"
     );
     serve.abort(&opened(&serve).push, &Abort { reason: Some("no\n\x1b[2Jway".into()) }).unwrap();

@@ -53,14 +53,14 @@ fn a_commit_is_version_slug_and_release_at_once() {
     let world = World::with_shop("");
     let push = world.open();
     let committed = world.serve.commit(&push.push, &commit(0)).unwrap();
-    assert_eq!((committed.repo_version, committed.release), (1, Some(1)));
+    assert_eq!((committed.repo_version, committed.release), (1, Some(2)));
     assert_eq!(committed.web_url, "http://shop.localhost:8080/");
     assert!(committed.discard.is_empty());
 
     let shown = world.admin.app(&app("shop")).unwrap();
-    assert_eq!((shown.repo_version, shown.release, shown.push), (1, Some(1), None));
+    assert_eq!((shown.repo_version, shown.release, shown.push), (1, 2, None));
     let release = world.admin.releases(&app("shop")).unwrap().remove(0);
-    assert_eq!((release.version, release.description.as_str()), (1, "Deploy ccccccc"));
+    assert_eq!((release.version, release.description.as_str()), (2, "Deploy cccccccc"));
     assert_eq!((release.user.as_str(), release.buildpack.as_deref()), ("matt", Some("Python")));
     assert_eq!(release.commit, Some(commit_id('c')));
     assert_eq!(release.process_types, commit(0).release.unwrap().manifest.process_types);
@@ -69,7 +69,7 @@ fn a_commit_is_version_slug_and_release_at_once() {
     let build = world.admin.builds(&app("shop")).unwrap().remove(0);
     assert_eq!(
         (build.push, build.status, build.release),
-        (push.push.clone(), BuildStatus::Succeeded, Some(1))
+        (push.push.clone(), BuildStatus::Succeeded, Some(2))
     );
 
     let fetch = world.serve.open_fetch(&app("shop"), &user("matt")).unwrap().unwrap();
@@ -87,7 +87,7 @@ fn a_repeated_commit_gets_the_same_answer_and_changes_nothing() {
     assert_eq!(world.serve.commit(&push.push, &commit(0)).unwrap(), first, "after the next push, too");
     world.serve.abort(&push.push, &Abort { reason: Some("must not undo it".into()) }).unwrap();
     assert_eq!(world.admin.app(&app("shop")).unwrap().repo_version, 2);
-    assert_eq!(world.admin.releases(&app("shop")).unwrap().len(), 2);
+    assert_eq!(world.admin.releases(&app("shop")).unwrap().len(), 3);
     let builds = world.admin.builds(&app("shop")).unwrap();
     let build = builds.iter().find(|build| build.push == push.push).unwrap();
     assert_eq!((build.status, &build.reason), (BuildStatus::Succeeded, &None));
@@ -103,9 +103,9 @@ fn a_repository_that_moved_on_is_not_overwritten() {
         assert_eq!(refused(&error), (409, "repo_moved"));
     }
     let shown = world.admin.app(&app("shop")).unwrap();
-    assert_eq!((shown.repo_version, shown.release), (1, Some(1)), "nothing of a refused commit stays");
+    assert_eq!((shown.repo_version, shown.release), (1, 2), "nothing of a refused commit stays");
     let committed = world.serve.commit(&push.push, &commit(1)).unwrap();
-    assert_eq!((committed.repo_version, committed.release), (2, Some(2)));
+    assert_eq!((committed.repo_version, committed.release), (2, Some(3)));
 }
 
 #[test]
@@ -144,12 +144,12 @@ fn a_push_of_other_refs_makes_no_release_and_releases_stay_numbered_without_gaps
     };
     let push = world.open();
     assert_eq!(world.serve.commit(&push.push, &topic(0)).unwrap().release, None);
-    assert_eq!(world.push().release, Some(1));
+    assert_eq!(world.push().release, Some(2));
     let push = world.open();
     assert_eq!(world.serve.commit(&push.push, &topic(2)).unwrap().release, None);
     let failed = world.open();
     world.serve.abort(&failed.push, &Abort { reason: Some("failed to compile\nPython app".into()) }).unwrap();
-    assert_eq!(world.push().release, Some(2));
+    assert_eq!(world.push().release, Some(3));
     let build =
         world.admin.builds(&app("shop")).unwrap().into_iter().find(|b| b.push == failed.push).unwrap();
     assert_eq!(build.status, BuildStatus::Failed);
@@ -159,14 +159,13 @@ fn a_push_of_other_refs_makes_no_release_and_releases_stay_numbered_without_gaps
 }
 
 #[test]
-fn config_vars_make_releases_of_the_same_slug_once_there_is_one() {
+fn config_vars_make_releases_of_what_runs() {
     let world = World::with_shop("");
     let change = |pairs: &[(&str, Option<&str>)]| {
         let change = pairs.iter().map(|(n, v)| (n.parse().unwrap(), v.map(str::to_owned))).collect();
         world.admin.change_config_vars(&app("shop"), &change).unwrap()
     };
     change(&[("EARLY", Some("1"))]);
-    assert!(world.admin.releases(&app("shop")).unwrap().is_empty());
     world.push();
     change(&[("B", Some("2")), ("A", Some("1"))]);
     change(&[("A", Some("1"))]);
@@ -176,9 +175,16 @@ fn config_vars_make_releases_of_the_same_slug_once_there_is_one() {
 
     let releases = world.admin.releases(&app("shop")).unwrap();
     let told: Vec<_> = releases.iter().map(|r| (r.version, r.description.as_str())).collect();
-    let expected = [(3, "Remove A config vars"), (2, "Set A, B config vars"), (1, "Deploy ccccccc")];
+    let expected = [
+        (5, "Remove A config vars"),
+        (4, "Set A, B config vars"),
+        (3, "Deploy cccccccc"),
+        (2, "Set EARLY config vars"),
+        (1, "Initial release"),
+    ];
     assert_eq!(told, expected);
-    for release in &releases {
+    assert_eq!(releases[3].slug_url, None, "nothing was built yet");
+    for release in &releases[..3] {
         assert_eq!(release.slug_url, releases[2].slug_url);
         assert_eq!(release.process_types, releases[2].process_types);
         assert_eq!(release.commit, releases[2].commit);
@@ -259,7 +265,7 @@ fn as_many_refs_as_are_allowed_fit_into_one_commit() {
     let name = |n: usize| format!("refs/tags/a-tag-of-some-length/{n}");
     let id: ruko_core::CommitId = "d".repeat(64).parse().unwrap();
     all.refs.extend((1..10_000).map(|n| RefUpdate { name: name(n), old: id.clone(), new: id.clone() }));
-    assert_eq!(world.serve.commit(&push.push, &all).unwrap().release, Some(1));
+    assert_eq!(world.serve.commit(&push.push, &all).unwrap().release, Some(2));
 }
 
 #[test]

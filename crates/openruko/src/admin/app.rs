@@ -57,7 +57,8 @@ pub(super) fn run(command: Command, client: &ApiClient, out: &mut dyn Write) -> 
             if json {
                 return Ok(show::json(out, &apps)?);
             }
-            let row = |app: App| [app.name.into(), app.owner.into(), show::version(app.release), app.web_url];
+            let row =
+                |app: App| [app.name.into(), app.owner.into(), show::version(Some(app.release)), app.web_url];
             show::table(out, &apps.into_iter().map(row).collect::<Vec<_>>())?;
         }
         Command::Show { name, json } => {
@@ -94,7 +95,7 @@ fn described(app: App) -> Vec<[String; 2]> {
         ("stack", app.stack.into()),
         ("buildpacks", buildpacks),
         ("repository", format!("version {}", app.repo_version)),
-        ("release", show::version(app.release)),
+        ("release", show::version(Some(app.release))),
         ("open push", push),
         ("address", app.web_url),
         ("created", app.created_at),

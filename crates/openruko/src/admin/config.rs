@@ -110,7 +110,7 @@ pub(super) fn run(command: Command, client: &ApiClient, stdin: &mut dyn Read, ou
                 }
             }
             let released = change(&app, &wanted, client)?;
-            told(&wanted.keys().collect::<Vec<_>>(), "set", "the first push will have it", released, out)
+            told(&wanted.keys().collect::<Vec<_>>(), "set", released, out)
         }
         Command::Unset { app, names } => unset(&app, names, client, out),
     }
@@ -122,7 +122,7 @@ fn unset(app: &AppName, names: Vec<ConfigVarName>, client: &ApiClient, out: &mut
     let (there, missing): (Vec<_>, Vec<_>) = wanted.keys().partition(|name| before.contains_key(*name));
     if !there.is_empty() {
         let released = change(app, &wanted, client)?;
-        told(&there, "removed", "the first push will not have it", released, out)?;
+        told(&there, "removed", released, out)?;
     }
     for name in missing {
         writeln!(out, "{name} was not set")?;
@@ -147,34 +147,20 @@ enum Released {
     As(u64),
     /// No release, since nothing changed.
     Nothing,
-    /// No release, since there is none yet.
-    NotYet,
 }
 
 fn change(app: &AppName, change: &ConfigVarChange, client: &ApiClient) -> Result<Released, ApiClientError> {
     let before = client.app(app)?.release;
     client.change_config_vars(app, change)?;
     let after = client.app(app)?.release;
-    Ok(match after {
-        Some(version) if before != after => Released::As(version),
-        Some(_) => Released::Nothing,
-        None => Released::NotYet,
-    })
+    Ok(if before == after { Released::Nothing } else { Released::As(after) })
 }
 
-fn told(
-    names: &[&ConfigVarName],
-    what: &str,
-    first_push: &str,
-    released: Released,
-    out: &mut dyn Write,
-) -> Done {
+fn told(names: &[&ConfigVarName], what: &str, released: Released, out: &mut dyn Write) -> Done {
     let list = show::joined(names);
     match released {
         Released::As(version) => writeln!(out, "{list} {what}, released as v{version}")?,
         Released::Nothing => writeln!(out, "{list} {what}, nothing changed")?,
-        Released::NotYet if names.len() == 1 => writeln!(out, "{list} {what}; {first_push}")?,
-        Released::NotYet => writeln!(out, "{list} {what}; {}", first_push.replace(" it", " them"))?,
     }
     Ok(())
 }

@@ -147,13 +147,13 @@ fn apps_are_created_shown_shared_and_destroyed_with_care() {
     assert_eq!(world.says("app create shop --owner matt"), made);
     assert_eq!(world.says("app create shop --owner matt"), "app `shop` of `matt` was there already\n");
     assert_eq!(world.refuses("app create shop --owner ann").exit, Exit::Refused);
-    assert_eq!(world.says("app list"), "shop  matt  -  http://shop.test/\n");
+    assert_eq!(world.says("app list"), "shop  matt  v1  http://shop.test/\n");
 
     assert_eq!(world.says("access add shop ann"), "`ann` can push to and fetch `shop`\n");
     let set = world.says("buildpacks set shop https://example.com/a#v1 python");
     assert_eq!(set, "the next push to `shop` uses https://example.com/a#v1, python\n");
     let shown = world.says("app show shop");
-    for line in ["owner          matt", "collaborators  ann", "release        -", "open push      -"] {
+    for line in ["owner          matt", "collaborators  ann", "release        v1", "open push      -"] {
         assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
     }
     world.says("access remove shop ann");
@@ -176,7 +176,7 @@ fn values_of_config_vars_are_shown_only_when_asked_for() {
     world.says("app create shop --owner matt");
     let file = world.file("secret", "from-a-file\n");
     let set = format!("config set shop A=1=2 B=@{} C=@@home D=", file.display());
-    assert_eq!(world.says(&set), "A, B, C, D set; the first push will have them\n");
+    assert_eq!(world.says(&set), "A, B, C, D set, released as v2\n");
     world.attempt("config set shop E=@-", "two\nlines\n").unwrap();
     assert_eq!(world.says("config list shop"), "A\nB\nC\nD\nE\n");
     assert_eq!(
@@ -185,10 +185,10 @@ fn values_of_config_vars_are_shown_only_when_asked_for() {
     );
     assert!(!world.says("config list shop --json").contains("from-a-file"));
     assert!(world.says("config list shop --json --show-values").contains("\"E\": \"two\\nlines\""));
-    assert_eq!(world.says("config set shop F=1"), "F set; the first push will have it\n");
+    assert_eq!(world.says("config set shop F=1"), "F set, released as v4\n");
     assert_eq!(
         world.says("config unset shop F NOPE"),
-        "F removed; the first push will not have it\nNOPE was not set\n"
+        "F removed, released as v5\nNOPE was not set\n"
     );
     assert_eq!(world.says("config unset shop NOPE"), "NOPE was not set\n");
     assert_eq!(world.refuses("config unset nothere NOPE").message, "there is no app `nothere`");
@@ -203,12 +203,12 @@ fn values_of_config_vars_are_shown_only_when_asked_for() {
 }
 
 #[test]
-fn an_app_that_was_never_pushed_has_no_history() {
+fn an_app_that_was_never_pushed_has_its_first_release_alone() {
     let world = World::new();
     world.says("user add matt");
     world.says("app create shop --owner matt");
-    assert_eq!(world.says("releases shop"), "");
-    assert_eq!(world.says("releases shop --json"), "[]\n");
+    let releases = world.says("releases shop");
+    assert!(releases.starts_with("v1  Initial release  -") && releases.lines().count() == 1, "{releases}");
     assert_eq!(world.says("builds shop"), "");
     let fault = world.refuses("output 01ARZ3NDEKTSV4RRFFQ69G5FAV");
     assert_eq!(fault.message, "there is no push 01ARZ3NDEKTSV4RRFFQ69G5FAV");

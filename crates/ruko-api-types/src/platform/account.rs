@@ -6,6 +6,7 @@ use super::{Id, Named, Time, UserRef};
 
 /// `GET /account`: whose token it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Account {
     /// The account's id.
     pub id: Id,
@@ -29,6 +30,7 @@ pub struct Account {
 
 /// An authorization: one token of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Authorization {
     /// The authorization's id.
     pub id: Id,
@@ -54,6 +56,7 @@ pub struct Authorization {
 
 /// The token of an [`Authorization`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AccessToken {
     /// The token's id.
     pub id: Id,
@@ -72,6 +75,7 @@ impl std::fmt::Debug for AccessToken {
 
 /// `POST /oauth/authorizations`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NewAuthorization {
     /// What it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +105,7 @@ fn seconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::
 
 /// `POST /cli-login/auth`: a login that is finished in a browser.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct BrowserLogin {
     /// Where the browser goes: a path below the login service's URL.
     pub browser_url: String,
@@ -112,6 +117,7 @@ pub struct BrowserLogin {
 
 /// The answer at [`BrowserLogin::cli_url`]: one of the two.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum BrowserToken {
     /// The login is done.
@@ -128,6 +134,7 @@ pub enum BrowserToken {
 
 /// An SSH public key of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Key {
     /// The key's id.
     pub id: Id,
@@ -150,6 +157,7 @@ pub struct Key {
 
 /// `POST /account/keys`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NewKey {
     /// The content of a `.pub` file, perhaps with its line break.
     pub public_key: String,

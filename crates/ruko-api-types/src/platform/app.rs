@@ -6,6 +6,7 @@ use super::{Id, Named, Time, UserRef};
 
 /// An app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct App {
     /// The app's id.
     pub id: Id,
@@ -60,6 +61,7 @@ pub struct App {
 
 /// `POST /apps`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NewApp {
     /// The name; absent for one that the server makes up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +76,7 @@ pub struct NewApp {
 
 /// `PATCH /apps/{app}`: what is absent stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AppChanges {
     /// A new name.
     #[serde(default, skip_serializing_if = "Option::is_none")]

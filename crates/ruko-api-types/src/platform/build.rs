@@ -6,6 +6,7 @@ use super::{Id, Identified, Named, Time, UserRef};
 
 /// A build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Build {
     /// The build's id.
     pub id: Id,
@@ -37,6 +38,7 @@ pub struct Build {
 
 /// How far a [`Build`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum BuildStatus {
     /// It runs, or waits.
@@ -52,6 +54,7 @@ pub enum BuildStatus {
 
 /// What a [`Build`] was made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct SourceBlob {
     /// Where the tarball came from; `null` for a git push.
     pub url: Option<String>,
@@ -63,6 +66,7 @@ pub struct SourceBlob {
 
 /// A buildpack of a [`Build`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Buildpack {
     /// A git or tarball URL, or `urn:buildpack:NAME`.
     pub url: String,
@@ -73,6 +77,7 @@ pub struct Buildpack {
 
 /// `POST /apps/{app}/builds`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NewBuild {
     /// What to build.
     pub source_blob: NewSourceBlob,
@@ -83,6 +88,7 @@ pub struct NewBuild {
 
 /// The tarball of a [`NewBuild`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NewSourceBlob {
     /// Where it is: [`SourceUrls::get_url`], or any URL that the server can read.
     pub url: String,
@@ -96,6 +102,7 @@ pub struct NewSourceBlob {
 
 /// `POST /sources`: a place for one tarball.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Source {
     /// Its two addresses.
     pub source_blob: SourceUrls,
@@ -103,6 +110,7 @@ pub struct Source {
 
 /// Where a tarball is put and where it can be read: each URL is its own credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct SourceUrls {
     /// Where it can be read.
     pub get_url: String,

@@ -6,6 +6,7 @@ use super::{Id, Named, Time, UserRef};
 
 /// A user's access to an app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Collaborator {
     /// The id of this access.
     pub id: Id,
@@ -29,6 +30,7 @@ pub struct Collaborator {
 
 /// A permission as it stands in a [`Collaborator`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct PermissionRef {
     /// Which.
     pub name: Permission,
@@ -39,6 +41,7 @@ pub struct PermissionRef {
 
 /// What a collaborator may do. `view` comes with each of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Permission {
     /// See the app, its dynos, releases and logs.
@@ -94,6 +97,7 @@ impl std::error::Error for BadPermission {}
 
 /// `POST /apps/{app}/collaborators`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NewCollaborator {
     /// The user, by e-mail address, name or id.
     pub user: String,

@@ -6,6 +6,7 @@ use super::{Id, Named, Time};
 
 /// A host name by which an app is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Domain {
     /// The domain's id.
     pub id: Id,
@@ -35,6 +36,7 @@ pub struct Domain {
 
 /// `POST /apps/{app}/domains`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NewDomain {
     /// The host name.
     pub hostname: String,

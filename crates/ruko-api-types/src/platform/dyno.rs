@@ -8,6 +8,7 @@ use super::{Id, Named, ReleaseRef, Time};
 
 /// A dyno.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Dyno {
     /// The dyno's id.
     pub id: Id,
@@ -38,6 +39,7 @@ pub struct Dyno {
 
 /// What a [`Dyno`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DynoState {
     /// It was asked for, and is not up yet.
@@ -71,6 +73,7 @@ impl DynoState {
 
 /// `POST /apps/{app}/dynos`: a one-off dyno.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NewDyno {
     /// What a shell runs.
     pub command: String,
@@ -96,6 +99,7 @@ pub struct NewDyno {
 
 /// A variable of a [`NewDyno`]: text, or a number as the CLI sends for the terminal's size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum EnvValue {
     /// Text.

@@ -9,6 +9,7 @@ use super::{Id, Named, Time};
 
 /// One process type of an app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Formation {
     /// The id of this entry.
     pub id: Id,
@@ -33,6 +34,7 @@ pub struct Formation {
 
 /// `PATCH /apps/{app}/formation`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct FormationUpdates {
     /// What changes; other process types stay.
     pub updates: Vec<FormationUpdate>,
@@ -40,6 +42,7 @@ pub struct FormationUpdates {
 
 /// What changes of one process type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct FormationUpdate {
     /// The process type.
     #[serde(rename = "type")]
@@ -82,6 +85,22 @@ impl fmt::Display for Quantity {
             Self::More(count) => write!(f, "+{count}"),
             Self::Fewer(count) => write!(f, "-{count}"),
         }
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl schemars::JsonSchema for Quantity {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Quantity".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "oneOf": [
+                { "type": "string", "pattern": "^[+-]?[0-9]{1,9}$" },
+                { "type": "integer", "minimum": 0, "maximum": 999_999_999 }
+            ]
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Id, Time};
 
 /// A place where an app's log can be read.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct LogSession {
     /// The session's id.
     pub id: Id,
@@ -21,6 +22,7 @@ pub struct LogSession {
 
 /// `POST /apps/{app}/log-sessions`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NewLogSession {
     /// How many of the last lines come first.
     #[serde(default, skip_serializing_if = "Option::is_none")]

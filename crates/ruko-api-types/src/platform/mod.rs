@@ -42,6 +42,7 @@ pub type Time = String;
 
 /// A resource named inside another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Named {
     /// Its id.
     pub id: Id,
@@ -51,6 +52,7 @@ pub struct Named {
 
 /// A resource of which only the id is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Identified {
     /// Its id.
     pub id: Id,
@@ -58,6 +60,7 @@ pub struct Identified {
 
 /// A user named inside a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct UserRef {
     /// The account's id.
     pub id: Id,
@@ -67,6 +70,7 @@ pub struct UserRef {
 
 /// A release named inside a dyno.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ReleaseRef {
     /// The release's id.
     pub id: Id,

@@ -6,6 +6,7 @@ use super::{Id, Identified, Named, Time, UserRef};
 
 /// A release: a slug and the config vars at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Release {
     /// The release's id.
     pub id: Id,
@@ -47,6 +48,7 @@ pub struct Release {
 
 /// How far a [`Release`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ReleaseStatus {
     /// Its release phase runs.
@@ -77,6 +79,7 @@ impl ReleaseStatus {
 
 /// `POST /apps/{app}/releases`: a rollback with `release`, the same or another slug again with `slug`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NewRelease {
     /// The release to go back to, by id or version.
     #[serde(default, skip_serializing_if = "Option::is_none")]

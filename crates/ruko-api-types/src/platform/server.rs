@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `GET /openruko`, without a token: that it is openruko, and where its other doors are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Server {
     /// Always [`Server::NAME`].
     pub name: String,

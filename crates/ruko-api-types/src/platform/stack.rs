@@ -6,6 +6,7 @@ use super::{Id, Time};
 
 /// `GET /stacks`: what apps are built and run on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Stack {
     /// The stack's id.
     pub id: Id,
@@ -26,6 +27,7 @@ pub struct Stack {
 
 /// `GET /regions`: where apps run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Region {
     /// The region's id.
     pub id: Id,
@@ -54,6 +56,7 @@ pub struct Region {
 
 /// Whose machines a [`Region`] consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Provider {
     /// A word such as `own-machines`.
     pub name: String,

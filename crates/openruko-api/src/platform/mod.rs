@@ -1,0 +1,70 @@
+//! The Platform API, version 3, as Heroku describes it
+//! (<https://devcenter.heroku.com/articles/platform-api-reference>) and as the Heroku CLI uses it.
+//!
+//! A call is found in one table ([`routes`]); its [`guard`] decides once, before the handler runs, who calls
+//! and whether they may. A module a noun then answers.
+
+mod account;
+mod apps;
+mod call_limit;
+mod caller;
+mod guard;
+mod ids;
+mod names;
+mod openapi;
+mod page;
+mod route;
+mod server;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+
+use crate::api::Api;
+use crate::errors::ApiFault;
+use crate::rights::Need;
+
+pub(crate) use call_limit::CallLimit;
+pub(crate) use caller::ClientAddress;
+use route::{Route, Rule};
+
+/// Every call that there is.
+fn routes() -> Vec<Route> {
+    [server::routes(), account::routes(), apps::routes()].into_iter().flatten().collect()
+}
+
+/// Who may use a call, for a test of all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// No token is asked for.
+    Anyone,
+    /// Whoever has an account.
+    User,
+    /// Site admins.
+    SiteAdmin,
+    /// Whoever has a right to the app in the path: a permission, or ownership.
+    App(Need),
+}
+
+/// Method, path and right of every call.
+pub fn rights() -> Vec<(axum::http::Method, &'static str, Who)> {
+    routes().into_iter().map(|route| (route.rule.method.clone(), route.rule.path, route.rule.who)).collect()
+}
+
+/// The router of the public listener.
+pub(crate) fn router(api: Api) -> Router {
+    let document = Arc::new(openapi::document(&routes()));
+    let mut router = Router::new().route("/openapi.json", openapi::serve(document));
+    for Route { rule, body, answer, .. } in routes() {
+        let guard = middleware::from_fn_with_state((api.clone(), Arc::new(rule.clone())), guard::guard);
+        router = router.route(rule.path, answer.layer(DefaultBodyLimit::max(body)).route_layer(guard));
+    }
+    router
+        .fallback(async || ApiFault::no_such_call())
+        .method_not_allowed_fallback(async || ApiFault::wrong_method())
+        .layer(middleware::from_fn(guard::dressed))
+        .layer(middleware::from_fn(crate::router::logged))
+        .with_state(api)
+}

@@ -1,0 +1,162 @@
+//! A call of the Platform API: what it is, who may use it, what it takes and gives.
+
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use ruko_api_types::platform::Permission;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::Who;
+use crate::api::Api;
+use crate::rights::Need;
+
+/// Bodies that name a thing or two, in bytes.
+const SMALL: usize = 64 << 10;
+
+/// Whoever may see the app.
+pub(super) const VIEW: Who = Who::App(Need::Permission(Permission::View));
+/// Whoever may deploy it.
+pub(super) const DEPLOY: Who = Who::App(Need::Permission(Permission::Deploy));
+/// Whoever may operate it.
+pub(super) const OPERATE: Who = Who::App(Need::Permission(Permission::Operate));
+/// Whoever may manage it.
+pub(super) const MANAGE: Who = Who::App(Need::Permission(Permission::Manage));
+/// Whoever owns it.
+pub(super) const OWNER: Who = Who::App(Need::Ownership);
+
+/// What a call is about, as far as the scope of a token goes
+/// (<https://devcenter.heroku.com/articles/oauth#scopes>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Realm {
+    /// Who the caller is.
+    Identity,
+    /// The caller's account, keys and tokens: for tokens of global scope alone.
+    Account,
+    /// Apps and what belongs to them.
+    Apps,
+    /// Their secrets.
+    Secrets,
+}
+
+/// What is decided before a handler runs.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) who: Who,
+    pub(super) realm: Realm,
+}
+
+/// Makes a type's schema.
+pub(super) type Describe = fn(&mut SchemaGenerator) -> Schema;
+
+/// What the OpenAPI document says beyond the rule.
+#[derive(Clone)]
+pub(super) struct Docs {
+    pub(super) summary: &'static str,
+    pub(super) takes: Option<Describe>,
+    pub(super) status: StatusCode,
+    pub(super) gives: Option<Describe>,
+    /// Of an answer that is not JSON.
+    pub(super) media_type: Option<&'static str>,
+}
+
+/// A row of the table.
+pub(super) struct Route {
+    pub(super) rule: Rule,
+    /// The largest body, in bytes.
+    pub(super) body: usize,
+    pub(super) answer: MethodRouter<Api>,
+    pub(super) docs: Docs,
+}
+
+/// A call that is answered by `handler`.
+fn route<H: Handler<T, Api>, T: 'static>(
+    method: Method,
+    filter: MethodFilter,
+    path: &'static str,
+    who: Who,
+    handler: H,
+) -> Route {
+    Route {
+        rule: Rule { method, path, who, realm: Realm::Apps },
+        body: SMALL,
+        answer: on(filter, handler),
+        docs: Docs { summary: "", takes: None, status: StatusCode::OK, gives: None, media_type: None },
+    }
+}
+
+/// `GET`: see [`route`].
+pub(super) fn get<H: Handler<T, Api>, T: 'static>(path: &'static str, who: Who, handler: H) -> Route {
+    route(Method::GET, MethodFilter::GET, path, who, handler)
+}
+
+/// `POST`: see [`route`].
+pub(super) fn post<H: Handler<T, Api>, T: 'static>(path: &'static str, who: Who, handler: H) -> Route {
+    route(Method::POST, MethodFilter::POST, path, who, handler)
+}
+
+/// `PUT`: see [`route`].
+pub(super) fn put<H: Handler<T, Api>, T: 'static>(path: &'static str, who: Who, handler: H) -> Route {
+    route(Method::PUT, MethodFilter::PUT, path, who, handler)
+}
+
+/// `PATCH`: see [`route`].
+pub(super) fn patch<H: Handler<T, Api>, T: 'static>(path: &'static str, who: Who, handler: H) -> Route {
+    route(Method::PATCH, MethodFilter::PATCH, path, who, handler)
+}
+
+/// `DELETE`: see [`route`].
+pub(super) fn delete<H: Handler<T, Api>, T: 'static>(path: &'static str, who: Who, handler: H) -> Route {
+    route(Method::DELETE, MethodFilter::DELETE, path, who, handler)
+}
+
+impl Route {
+    /// What it is for, in a few words.
+    pub(super) fn says(mut self, summary: &'static str) -> Self {
+        self.docs.summary = summary;
+        self
+    }
+
+    /// What it is about, where that is not an app.
+    pub(super) fn about(mut self, realm: Realm) -> Self {
+        self.rule.realm = realm;
+        self
+    }
+
+    /// The body that it takes.
+    pub(super) fn takes<T: JsonSchema>(mut self) -> Self {
+        self.docs.takes = Some(SchemaGenerator::subschema_for::<T>);
+        self
+    }
+
+    /// A body of up to so many bytes.
+    pub(super) fn up_to(mut self, bytes: usize) -> Self {
+        self.body = bytes;
+        self
+    }
+
+    /// What it answers with 200.
+    pub(super) fn gives<T: JsonSchema>(mut self) -> Self {
+        self.docs.gives = Some(SchemaGenerator::subschema_for::<T>);
+        self
+    }
+
+    /// What it answers with 201.
+    pub(super) fn creates<T: JsonSchema>(mut self) -> Self {
+        self.docs.status = StatusCode::CREATED;
+        self.gives::<T>()
+    }
+
+    /// Another status.
+    pub(super) fn with(mut self, status: StatusCode) -> Self {
+        self.docs.status = status;
+        self
+    }
+
+    /// An answer that is not JSON.
+    pub(super) fn streams(mut self, media_type: &'static str) -> Self {
+        self.docs.media_type = Some(media_type);
+        self
+    }
+}

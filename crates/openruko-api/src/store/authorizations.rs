@@ -1,0 +1,123 @@
+//! Tokens of users, by their digests.
+
+use ruko_core::UserName;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, FromRow, Row};
+
+use super::users::{self, UserRow};
+use super::{Sql, new_id};
+use crate::clock::{self, Millis};
+use crate::token::Token;
+
+/// What an [`AuthorizationRow`] needs.
+macro_rules! columns {
+    () => {
+        "id, user_id, description, scope, token_hint, expires_at, created_at, updated_at"
+    };
+}
+
+#[derive(Clone)]
+pub(crate) struct AuthorizationRow {
+    pub(crate) id: String,
+    pub(crate) user_id: String,
+    pub(crate) description: String,
+    /// Words with a space between.
+    pub(crate) scope: String,
+    /// The token with its middle left out.
+    pub(crate) token_hint: String,
+    pub(crate) expires_at: Option<Millis>,
+    pub(crate) created_at: Millis,
+    pub(crate) updated_at: Millis,
+}
+
+impl AuthorizationRow {
+    pub(crate) fn has_expired(&self, now: Millis) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
+impl FromRow<'_, AnyRow> for AuthorizationRow {
+    fn from_row(row: &AnyRow) -> Sql<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            user_id: row.try_get("user_id")?,
+            description: row.try_get("description")?,
+            scope: row.try_get("scope")?,
+            token_hint: row.try_get("token_hint")?,
+            expires_at: row.try_get("expires_at")?,
+            created_at: row.try_get("created_at")?,
+            updated_at: row.try_get("updated_at")?,
+        })
+    }
+}
+
+/// The authorization that a token belongs to, and its user, whether it has expired or not.
+pub(crate) async fn of_token(
+    db: &mut AnyConnection,
+    digest: &str,
+) -> Sql<Option<(AuthorizationRow, UserRow)>> {
+    let found: Option<AuthorizationRow> =
+        sqlx::query_as(concat!("SELECT ", columns!(), " FROM authorizations WHERE token_digest = $1"))
+            .bind(digest)
+            .fetch_optional(&mut *db)
+            .await?;
+    let Some(authorization) = found else { return Ok(None) };
+    let user = users::by_id(db, &authorization.user_id).await?;
+    Ok(user.map(|user| (authorization, user)))
+}
+
+/// A new authorization of a user.
+pub(crate) struct NewAuthorization<'a> {
+    pub(crate) description: &'a str,
+    pub(crate) scope: &'a str,
+    pub(crate) expires_at: Option<Millis>,
+}
+
+pub(crate) async fn insert(
+    db: &mut AnyConnection,
+    user_id: &str,
+    new: NewAuthorization<'_>,
+    token: &Token,
+) -> Sql<AuthorizationRow> {
+    let now = clock::now();
+    let row = AuthorizationRow {
+        id: new_id(),
+        user_id: user_id.to_owned(),
+        description: new.description.to_owned(),
+        scope: new.scope.to_owned(),
+        token_hint: token.hint(),
+        expires_at: new.expires_at,
+        created_at: now,
+        updated_at: now,
+    };
+    sqlx::query(
+        "INSERT INTO authorizations (id, user_id, description, scope, token_digest, token_hint, expires_at, \
+         created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
+    )
+    .bind(row.id.as_str())
+    .bind(user_id)
+    .bind(new.description)
+    .bind(new.scope)
+    .bind(token.digest())
+    .bind(row.token_hint.as_str())
+    .bind(new.expires_at)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(row)
+}
+
+/// Forgets tokens that expired long ago: until then they are told why they are refused.
+pub(crate) async fn forget_expired(db: &mut AnyConnection, before: Millis) -> Sql<()> {
+    sqlx::query("DELETE FROM authorizations WHERE expires_at < $1").bind(before).execute(db).await.map(drop)
+}
+
+/// Who a token belongs to, for those who need no more than the name.
+pub(crate) async fn user_of_token(
+    db: &mut AnyConnection,
+    digest: &str,
+    now: Millis,
+) -> Sql<Option<UserName>> {
+    let found = of_token(db, digest).await?;
+    Ok(found.filter(|(authorization, _)| !authorization.has_expired(now)).map(|(_, user)| user.name))
+}

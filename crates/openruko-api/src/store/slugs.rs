@@ -1,0 +1,58 @@
+//! Slugs: what builds made. One may be released in several apps, and outlive the app that it was built for.
+
+use ruko_api_types::CommitRelease;
+use ruko_core::PushId;
+use sqlx::AnyConnection;
+
+use super::{Sql, big};
+use crate::clock;
+
+/// The slug that a push made. Its id is the push's.
+pub(crate) async fn insert(
+    db: &mut AnyConnection,
+    app_id: &str,
+    push: &PushId,
+    key: &str,
+    stack: &str,
+    built: &CommitRelease,
+) -> Sql<()> {
+    sqlx::query(
+        "INSERT INTO slugs (id, app_id, object_key, bytes, sha256, commit_id, branch, buildpack, stack, \
+         created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(push.as_str())
+    .bind(app_id)
+    .bind(key)
+    .bind(big(built.slug.bytes)?)
+    .bind(built.slug.sha256.as_str())
+    .bind(built.manifest.commit.as_str())
+    .bind(built.manifest.branch.as_str())
+    .bind(built.manifest.buildpack.as_str())
+    .bind(stack)
+    .bind(clock::now())
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Forgets the slugs of an app that is about to go, but for those that another app has released; gives the
+/// keys of the forgotten ones' objects. To be called after the app's own releases are gone.
+pub(crate) async fn forget(db: &mut AnyConnection, app_id: &str) -> Sql<Vec<String>> {
+    let keys: Vec<(String,)> = sqlx::query_as(
+        "DELETE FROM slugs WHERE app_id = $1 AND id NOT IN \
+         (SELECT slug_id FROM releases WHERE slug_id IS NOT NULL) RETURNING object_key",
+    )
+    .bind(app_id)
+    .fetch_all(db)
+    .await?;
+    Ok(keys.into_iter().map(|(key,)| key).collect())
+}
+
+/// Whether any slug is left that was built for the app.
+pub(crate) async fn any_of(db: &mut AnyConnection, app_id: &str) -> Sql<bool> {
+    let left: Option<(String,)> = sqlx::query_as("SELECT id FROM slugs WHERE app_id = $1 LIMIT 1")
+        .bind(app_id)
+        .fetch_optional(db)
+        .await?;
+    Ok(left.is_some())
+}
