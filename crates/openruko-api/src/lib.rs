@@ -19,6 +19,7 @@ mod errors;
 mod extract;
 mod judge;
 mod places;
+mod platform;
 mod public_key;
 pub mod router;
 pub mod server;
