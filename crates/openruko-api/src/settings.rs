@@ -7,6 +7,7 @@ use std::time::Duration;
 use ruko_core::config::{ApiConfig, BuildLimits, PublicConfig};
 use ruko_core::names::is_ref_name;
 use ruko_core::{AppName, PushId, StackName, TemplateName};
+use ruko_http::{Bounds, Listen};
 
 use crate::auth::Tokens;
 
@@ -44,42 +45,49 @@ pub struct Settings {
     pub(crate) lease: Duration,
     pub(crate) tokens: Tokens,
     pub(crate) limits: BuildLimits,
-    /// What developers reach; without it there is no Platform API.
-    pub(crate) public: Option<Public>,
+    /// The Platform API, where there is one.
+    pub public: Option<Public>,
 }
 
-/// The table `[api.public]`, judged.
+/// What developers reach: `[api.public]`.
 #[derive(Clone, Debug)]
-pub(crate) struct Public {
-    /// Without a slash at its end.
-    pub(crate) url: String,
+pub struct Public {
+    /// Where it listens, with TLS or without.
+    pub listen: Listen,
+    /// By which developers reach it, without a slash at the end.
+    pub url: String,
+    /// Where an app's repository is over HTTP; `{app}` stands for its name.
     git_url: String,
+    /// Where it is over ssh, likewise.
     ssh_url: String,
-    pub(crate) region: String,
-    pub(crate) calls_per_hour: u32,
+    /// The name of the one region.
+    pub region: String,
+    /// Calls that one account may make in an hour.
+    pub calls_per_hour: u32,
 }
 
 impl Public {
-    /// Where an app's repository is over HTTPS; with `{app}` for the name, the pattern.
+    /// Where an app's repository is over HTTPS; of `{app}` itself, the pattern.
     pub(crate) fn git_url(&self, app: &str) -> String {
         self.git_url.replace("{app}", app)
     }
 
-    /// Where it is over ssh.
+    /// Where it is over ssh; likewise.
     pub(crate) fn ssh_url(&self, app: &str) -> String {
         self.ssh_url.replace("{app}", app)
     }
 }
 
 impl Settings {
+    /// Where the internal API listens.
+    pub(crate) fn internal_listen(&self) -> Listen {
+        let (address, bounds) = (self.listen, Bounds::default());
+        Listen { address, table: "[api]", tls: None, trusted_proxies: Vec::new(), bounds }
+    }
+
     /// The URL of an object.
     pub(crate) fn object(&self, key: &str) -> String {
         format!("{}/{key}", self.storage)
-    }
-
-    /// The public address of apps, `{app}` standing for the name.
-    pub(crate) fn web_url_pattern(&self) -> &str {
-        &self.web_url
     }
 
     /// The public address of an app.
@@ -101,15 +109,36 @@ impl TryFrom<&ApiConfig> for Settings {
             listen: config.listen,
             database: database(&config.database)?,
             storage: storage(&config.storage)?,
-            url: url(&config.url)?,
-            web_url: web_url(&config.web_url)?,
+            url: url("url", &config.url)?,
+            web_url: app_url("web_url", &config.web_url)?,
             stack: config.stack.clone(),
             template: config.template.clone(),
             deploy_refs: deploy_refs(&config.deploy_refs)?,
             lease: lease(config.lease_seconds)?,
             tokens: Tokens::try_from(&config.components).map_err(|rule| bad("components", rule))?,
             limits: limits(config.limits)?,
-            public: config.public.as_ref().map(public).transpose()?,
+            public: config.public.as_ref().map(Public::try_from).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<&PublicConfig> for Public {
+    type Error = BadSetting;
+
+    fn try_from(config: &PublicConfig) -> Result<Self, BadSetting> {
+        Ok(Self {
+            listen: Listen {
+                address: config.listen,
+                table: "[api.public]",
+                tls: config.tls.clone(),
+                trusted_proxies: config.trusted_proxies.clone(),
+                bounds: Bounds::default(),
+            },
+            url: url("public.url", &config.url)?,
+            git_url: app_url("public.git_url", &config.git_url)?,
+            ssh_url: app_url("public.ssh_url", &config.ssh_url)?,
+            region: region(&config.region)?,
+            calls_per_hour: calls_per_hour(config.calls_per_hour)?,
         })
     }
 }
@@ -133,41 +162,33 @@ fn storage(raw: &str) -> Result<String, BadSetting> {
     })
 }
 
-fn url(raw: &str) -> Result<String, BadSetting> {
+fn url(key: &'static str, raw: &str) -> Result<String, BadSetting> {
     let host = raw.strip_prefix("http://").or_else(|| raw.strip_prefix("https://")).unwrap_or_default();
     if host.is_empty() || !raw.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(bad("url", format!("`{}` is not an http:// or https:// URL", raw.escape_debug())));
+        return Err(bad(key, format!("`{}` is not an http:// or https:// URL", raw.escape_debug())));
     }
     Ok(raw.trim_end_matches('/').to_owned())
 }
 
-fn web_url(raw: &str) -> Result<String, BadSetting> {
-    if !raw.contains("{app}") || !raw.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(bad("web_url", "must be a URL that contains `{app}`, which stands for an app's name"));
+fn app_url(key: &'static str, raw: &str) -> Result<String, BadSetting> {
+    if !raw.contains("://") || !raw.contains("{app}") || !raw.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(bad(key, "must be a URL that contains `{app}`, which stands for an app's name"));
     }
     Ok(raw.to_owned())
 }
 
-fn public(raw: &PublicConfig) -> Result<Public, BadSetting> {
-    for (key, pattern) in [("public.git_url", &raw.git_url), ("public.ssh_url", &raw.ssh_url)] {
-        if !pattern.contains("{app}") || !pattern.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(bad(key, "must be a URL that contains `{app}`, which stands for an app's name"));
-        }
+fn region(raw: &str) -> Result<String, BadSetting> {
+    if raw.is_empty() || !raw.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        return Err(bad("public.region", "must be of lower-case letters, digits and `-`"));
     }
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if raw.region.is_empty() || !raw.region.bytes().all(plain) {
-        return Err(bad("public.region", "must be a name of lower-case letters, digits and dashes"));
+    Ok(raw.to_owned())
+}
+
+fn calls_per_hour(calls: u32) -> Result<u32, BadSetting> {
+    if calls == 0 {
+        return Err(bad("public.calls_per_hour", "must be 1 or more"));
     }
-    if raw.calls_per_hour == 0 {
-        return Err(bad("public.calls_per_hour", "must be at least 1"));
-    }
-    Ok(Public {
-        url: url(&raw.url).map_err(|BadSetting { rule, .. }| bad("public.url", rule))?,
-        git_url: raw.git_url.clone(),
-        ssh_url: raw.ssh_url.clone(),
-        region: raw.region.clone(),
-        calls_per_hour: raw.calls_per_hour,
-    })
+    Ok(calls)
 }
 
 fn deploy_refs(raw: &[String]) -> Result<Vec<String>, BadSetting> {
@@ -201,10 +222,11 @@ fn limits(limits: BuildLimits) -> Result<BuildLimits, BadSetting> {
 pub(crate) mod tests {
     use super::*;
 
-    /// Settings whose database lies in a directory.
+    /// Settings whose database lies in a directory, with a Platform API.
     pub(crate) fn in_dir(dir: &std::path::Path) -> Settings {
-        let database = format!("database = 'sqlite://{}/api.db'", dir.display());
-        Settings::try_from(&config(&database)).unwrap()
+        let mut config = public("");
+        config.database = format!("sqlite://{}/api.db", dir.display());
+        Settings::try_from(&config).unwrap()
     }
 
     fn config(extra: &str) -> ApiConfig {
@@ -258,6 +280,34 @@ pub(crate) mod tests {
         ] {
             let refused = Settings::try_from(&config(wrong)).unwrap_err().to_string();
             assert!(refused.starts_with(&format!("the configuration's [api] {key} ")), "{wrong}: {refused}");
+        }
+    }
+
+    fn public(extra: &str) -> ApiConfig {
+        let mut table: toml::Table = "listen = '127.0.0.1:0'\nurl = 'http://127.0.0.1:5001/'\n\
+             git_url = 'http://127.0.0.1:5002/{app}.git'\nssh_url = 'ssh://git@127.0.0.1:2222/{app}.git'"
+            .parse()
+            .unwrap();
+        table.extend(extra.parse::<toml::Table>().unwrap());
+        config(&toml::Table::from_iter([("public".to_owned(), table.into())]).to_string())
+    }
+
+    #[test]
+    fn the_platform_api_is_judged_as_well() {
+        let settings = Settings::try_from(&public("")).unwrap();
+        let Public { url, region, .. } = settings.public.unwrap();
+        assert_eq!((url.as_str(), region.as_str()), ("http://127.0.0.1:5001", "us"));
+        assert!(Settings::try_from(&config("")).unwrap().public.is_none());
+        for (key, wrong) in [
+            ("url", "url = '127.0.0.1:5001'"),
+            ("git_url", "git_url = 'http://127.0.0.1:5002/'"),
+            ("ssh_url", "ssh_url = 'git@host:{app}.git'"),
+            ("region", "region = ''"),
+            ("calls_per_hour", "calls_per_hour = 0"),
+        ] {
+            let refused = Settings::try_from(&public(wrong)).unwrap_err().to_string();
+            let named = format!("the configuration's [api] public.{key} ");
+            assert!(refused.starts_with(&named), "{wrong}: {refused}");
         }
     }
 }

@@ -330,8 +330,16 @@ impl Ipv4Net {
 
     /// The network's own address: the host bits are zero.
     pub fn network(self) -> Ipv4Addr {
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-        Ipv4Addr::from_bits(self.address.to_bits() & mask)
+        Ipv4Addr::from_bits(self.address.to_bits() & self.mask())
+    }
+
+    /// Whether an address belongs to it.
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        address.to_bits() & self.mask() == self.network().to_bits()
+    }
+
+    fn mask(self) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0)
     }
 }
 
@@ -513,6 +521,9 @@ mod tests {
         assert_eq!(net.network().to_string(), "10.158.16.0");
         assert_eq!(net.host(10).unwrap().to_string(), "10.158.16.10");
         assert_eq!(net.host(4096), None);
+        let inside = |address: &str| net.contains(address.parse().unwrap());
+        assert!(inside("10.158.16.0") && inside("10.158.31.255"));
+        assert!(!inside("10.158.32.0") && !inside("127.0.0.1"));
         assert!("10.0.0.0/33".parse::<Ipv4Net>().is_err());
         assert_eq!("10.1.2.3".parse::<Ipv4Net>().unwrap().prefix, 32);
     }

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::controllers::{app as internal, created};
 use crate::errors::{Answer, ApiFault};
 use crate::extract::Body;
-use crate::rights::{self, Need};
+use crate::rights;
 use crate::settings::Settings;
 use crate::store::apps::{self, AppChange, AppRow};
 use crate::store::{discarded, pushes};

@@ -1,7 +1,5 @@
 //! Who calls, and which app it is about: put into the request by the guard, taken out by handlers.
 
-use std::net::IpAddr;
-
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -14,10 +12,6 @@ use crate::store::apps::AppRow;
 use crate::store::authorizations::AuthorizationRow;
 use crate::store::users::UserRow;
 use crate::token::Token;
-
-/// The address that a request came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 /// Whoever presented a valid token.
 #[derive(Clone)]
@@ -47,14 +41,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for TheApp {
-    type Rejection = ApiFault;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiFault> {
-        taken(parts)
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
     type Rejection = ApiFault;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiFault> {

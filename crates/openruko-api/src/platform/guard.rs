@@ -9,10 +9,11 @@ use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use ruko_http::ClientAddress;
 use sqlx::AnyConnection;
 
 use super::Who;
-use super::caller::{Caller, ClientAddress, Credentials, TheApp};
+use super::caller::{Caller, Credentials, TheApp};
 use super::ids;
 use super::route::{Realm, Rule};
 use crate::api::Api;

@@ -27,7 +27,6 @@ use crate::errors::ApiFault;
 use crate::rights::Need;
 
 pub(crate) use call_limit::CallLimit;
-pub(crate) use caller::ClientAddress;
 use route::{Route, Rule};
 
 /// Every call that there is.

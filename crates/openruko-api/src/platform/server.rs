@@ -35,7 +35,7 @@ async fn about(State(api): State<Api>) -> Answer<Json<Server>> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git_url: public.git_url("{app}"),
         ssh_url: public.ssh_url("{app}"),
-        web_url: api.settings.web_url_pattern().to_owned(),
+        web_url: api.settings.web_url.clone(),
     }))
 }
 

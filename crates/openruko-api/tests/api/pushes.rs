@@ -190,7 +190,7 @@ fn config_vars_make_releases_of_what_runs() {
         assert_eq!(release.commit, releases[2].commit);
     }
     assert_eq!(releases[0].user.as_str(), "admin");
-    assert_eq!(world.push().release, Some(4));
+    assert_eq!(world.push().release, Some(6));
 }
 
 #[test]

@@ -186,10 +186,7 @@ fn values_of_config_vars_are_shown_only_when_asked_for() {
     assert!(!world.says("config list shop --json").contains("from-a-file"));
     assert!(world.says("config list shop --json --show-values").contains("\"E\": \"two\\nlines\""));
     assert_eq!(world.says("config set shop F=1"), "F set, released as v4\n");
-    assert_eq!(
-        world.says("config unset shop F NOPE"),
-        "F removed, released as v5\nNOPE was not set\n"
-    );
+    assert_eq!(world.says("config unset shop F NOPE"), "F removed, released as v5\nNOPE was not set\n");
     assert_eq!(world.says("config unset shop NOPE"), "NOPE was not set\n");
     assert_eq!(world.refuses("config unset nothere NOPE").message, "there is no app `nothere`");
     world.says("config unset shop A B C D");
