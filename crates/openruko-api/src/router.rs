@@ -12,7 +12,8 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use crate::api::Api;
 use crate::auth::Component::{self, Admin, Serve};
 use crate::controllers::{
-    access, app, builds, collaborators, commits, config_vars, fetches, keys, output, pushes, releases, user,
+    access, app, builds, collaborators, commits, config_vars, fetches, keys, output, pushes, releases,
+    tokens, user,
 };
 use crate::errors::ApiFault;
 
@@ -57,6 +58,7 @@ fn calls() -> Vec<Call> {
     const ADMIN: &[Component] = &[Admin];
     vec![
         call(M::GET,    "/internal/keys",                                SERVE, SMALL,  get(keys::owner)),
+        call(M::POST,   "/internal/authenticate",                        SERVE, SMALL,  post(tokens::owner)),
         call(M::GET,    "/internal/authorize",                           SERVE, SMALL,  get(access::show)),
         call(M::POST,   "/internal/apps/{app}/pushes",                   SERVE, SMALL,  post(pushes::create)),
         call(M::POST,   "/internal/apps/{app}/fetches",                  SERVE, SMALL,  post(fetches::create)),
@@ -70,6 +72,7 @@ fn calls() -> Vec<Call> {
         call(M::DELETE, "/internal/users/{user}",                        ADMIN, SMALL,  delete(user::destroy)),
         call(M::POST,   "/internal/users/{user}/keys",                   ADMIN, SMALL,  post(keys::create)),
         call(M::GET,    "/internal/users/{user}/keys",                   ADMIN, SMALL,  get(keys::list)),
+        call(M::POST,   "/internal/users/{user}/tokens",                 ADMIN, SMALL,  post(tokens::create)),
         call(M::DELETE, "/internal/users/{user}/keys/{fingerprint}",     ADMIN, SMALL,  delete(keys::destroy)),
         call(M::POST,   "/internal/apps",                                ADMIN, SMALL,  post(app::create)),
         call(M::GET,    "/internal/apps",                                ADMIN, SMALL,  get(app::list)),

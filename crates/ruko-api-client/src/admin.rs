@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use ruko_api_types::{
-    App, Build, Buildpacks, ConfigVarChange, Destroyed, Key, NewApp, NewKey, NewUser, Release, User,
+    App, Build, Buildpacks, ConfigVarChange, Destroyed, Key, NewApp, NewKey, NewToken, NewUser, Release,
+    User, UserToken,
 };
 use ruko_core::{AppName, ConfigVarName, PushId, UserName};
 
@@ -48,6 +49,14 @@ impl ApiClient {
     /// `Refused` with 404, or with 409 while the user owns apps; or the API cannot be reached.
     pub fn remove_user(&self, name: &UserName) -> Result<(), ApiClientError> {
         self.delete(&format!("/internal/users/{name}"))?.done()
+    }
+
+    /// Gives a user a new token of the Platform API.
+    ///
+    /// # Errors
+    /// `Refused` with 404 when there is no such user; or the API cannot be reached.
+    pub fn add_token(&self, user: &UserName, new: &NewToken) -> Result<UserToken, ApiClientError> {
+        self.post(&format!("/internal/users/{user}/tokens"), new)?.json()
     }
 
     /// Gives a user a key, or finds it with that user.

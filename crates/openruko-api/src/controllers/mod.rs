@@ -23,6 +23,7 @@ pub(crate) mod keys;
 pub(crate) mod output;
 pub(crate) mod pushes;
 pub(crate) mod releases;
+pub(crate) mod tokens;
 pub(crate) mod user;
 
 /// The most entries of a listing that grows with time.

@@ -27,7 +27,7 @@ use crate::errors::ApiFault;
 use crate::rights::Need;
 
 pub(crate) use call_limit::CallLimit;
-use route::{Route, Rule};
+use route::Route;
 
 /// Every call that there is.
 fn routes() -> Vec<Route> {

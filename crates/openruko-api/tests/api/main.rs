@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod admin;
+mod developer;
 mod durability;
 mod leases;
+mod platform;
 mod program;
 mod pushes;
 mod rights;

@@ -35,6 +35,9 @@ impl Program {
         let url = lines
             .find_map(|line| line.strip_prefix("openruko-api: listening on ").map(str::to_owned))
             .expect("it ended before it listened");
+        lines
+            .find(|line| line.contains("the Platform API listens on "))
+            .expect("it ended before it listened");
         // The rest of its log may be of interest to nobody, but must not fill the pipe.
         let (sender, log) = channel();
         std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));

@@ -11,6 +11,7 @@ use ruko_api_types::Access;
 /// What each call is for. Kept here a second time on purpose: a right that is given by mistake must show.
 const CALLS: &[(&str, &str, &str)] = &[
     ("serve", "GET", "/internal/keys"),
+    ("serve", "POST", "/internal/authenticate"),
     ("serve", "GET", "/internal/authorize"),
     ("serve", "POST", "/internal/apps/{app}/pushes"),
     ("serve", "POST", "/internal/apps/{app}/fetches"),
@@ -23,6 +24,7 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("admin", "GET", "/internal/users"),
     ("admin", "DELETE", "/internal/users/{user}"),
     ("admin", "POST", "/internal/users/{user}/keys"),
+    ("admin", "POST", "/internal/users/{user}/tokens"),
     ("admin", "GET", "/internal/users/{user}/keys"),
     ("admin", "DELETE", "/internal/users/{user}/keys/{fingerprint}"),
     ("admin", "POST", "/internal/apps"),

@@ -24,6 +24,8 @@ pub(crate) const FINGERPRINT: &str = "SHA256:LNJNMrPu5F0vMFjkUggCWMYMvBO1oR0sll2
 pub(crate) struct World {
     pub(crate) dir: TempDir,
     pub(crate) url: String,
+    /// The Platform API.
+    pub(crate) public_url: String,
     pub(crate) serve: ApiClient,
     pub(crate) admin: ApiClient,
     stop: Option<oneshot::Sender<()>>,
@@ -38,7 +40,9 @@ pub(crate) fn config(dir: &Path, listen: &str, extra: &str) -> String {
         "[api]\nlisten = '{listen}'\ndatabase = 'sqlite://{dir}/api.db'\nstorage = 'file://{dir}/storage'\n\
          url = 'http://api.test:5000'\nweb_url = 'http://{{app}}.localhost:8080/'\n\
          stack = 'openruko-12'\ntemplate = 'openruko-build'\n{extra}\n\
-         [api.components]\nserve = '{serve}'\nadmin = '{admin}'\n",
+         [api.components]\nserve = '{serve}'\nadmin = '{admin}'\n\
+         [api.public]\nlisten = '127.0.0.1:0'\nurl = 'http://paas.test'\n\
+         git_url = 'https://git.test/{{app}}.git'\nssh_url = 'ssh://git@git.test:2222/{{app}}.git'\n",
         dir = dir.display(),
         serve = digest(SERVE),
         admin = digest(ADMIN),
@@ -58,6 +62,7 @@ impl World {
         let runtime = Runtime::new().unwrap();
         let server = runtime.block_on(Server::bind(settings)).unwrap();
         let url = format!("http://{}", server.address());
+        let public_url = format!("http://{}", server.public_address().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             runtime.block_on(server.serve(async {
@@ -69,6 +74,7 @@ impl World {
             serve: ApiClient::new(&url, SERVE.into()).unwrap(),
             admin: ApiClient::new(&url, ADMIN.into()).unwrap(),
             url,
+            public_url,
             stop: Some(stop),
             server: Some(thread),
         }
