@@ -15,6 +15,7 @@ mod api;
 pub mod auth;
 mod clock;
 mod controllers;
+pub mod database;
 mod errors;
 mod extract;
 mod judge;

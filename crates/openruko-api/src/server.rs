@@ -19,9 +19,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::level_filters::LevelFilter;
 
 use crate::api::Api;
+use crate::database::Database;
 use crate::router::router;
 use crate::settings::Settings;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, dialect};
 
 /// Connections at a time. A further one takes the place of the oldest that has sent no request yet; where
 /// there is none, it waits.
@@ -208,15 +209,27 @@ async fn next(listener: &TcpListener) -> TcpStream {
     }
 }
 
-fn unusable(error: StoreError) -> Fault {
+pub(crate) fn unusable(error: StoreError) -> Fault {
     let hint = match &error {
         StoreError::File { .. } => "its directory must exist and belong to the user that runs openruko-api",
+        StoreError::Password { .. } => "see `database_password_file` in [api] of the configuration",
+        StoreError::Encoding { .. } => {
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 makes another one"
+        }
+        StoreError::Open { database: Database::Postgres(_), .. } => {
+            "the server must be there, and the database and its user have been made"
+        }
         _ => "is it another program's, or from a newer openruko?",
     };
-    let busy = matches!(&error, StoreError::Open { source: sqlx::Error::Database(e), .. }
-        if e.message().contains("locked"));
+    let passing = matches!(&error, StoreError::Open { source, .. } if may_pass(source));
     let fault = Fault::from(error);
-    if busy { Fault::try_again(fault.message) } else { fault.hint(hint) }
+    if passing { Fault::try_again(fault.message) } else { fault }.hint(hint)
+}
+
+/// Whether a start may succeed a little later.
+fn may_pass(error: &sqlx::Error) -> bool {
+    let locked = error.as_database_error().is_some_and(|error| error.message().contains("locked"));
+    locked || dialect::is_unavailable(error)
 }
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Fault {
