@@ -37,8 +37,8 @@ pub enum BadDatabase {
     Form,
     /// Configurations and command lines can be read by others.
     #[error(
-        "contains a password; a file of mode 0600 is the place for it, named by database_password_file \
-         (of copy-database: --password-file) or by PGPASSFILE in the environment"
+        "contains a password; a file of mode 0600 is the place for it, named by database_password_file, by \
+         copy-database's options or by PGPASSFILE in the environment"
     )]
     Password,
     /// It would have no effect.

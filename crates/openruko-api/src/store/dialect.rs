@@ -75,6 +75,42 @@ impl Dialect {
         }
     }
 
+    /// For a connection that copies a whole database: the same durability, but no bounds on how long that
+    /// takes; and on SQLite the file to itself (<https://sqlite.org/pragma.html#pragma_locking_mode>: in
+    /// exclusive mode, opening the write-ahead log fails while another connection has it open).
+    pub(super) const fn prepare_copy(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "PRAGMA busy_timeout = 0; PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL; \
+                 PRAGMA foreign_keys = ON;"
+            }
+            Self::Postgres => {
+                "SET application_name = 'openruko-api copy-database'; SET lock_timeout = '10s'; \
+                 SELECT set_config('synchronous_commit', 'on', false) \
+                 WHERE current_setting('synchronous_commit') = 'off';"
+            }
+        }
+    }
+
+    /// Begins a transaction beside which nobody writes.
+    pub(super) const fn begin_alone(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN EXCLUSIVE",
+            Self::Postgres => self.begin_write(),
+        }
+    }
+
+    /// Counts the connections of the API to this database, where asking is the way to know.
+    pub(super) const fn others(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(
+                "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+                 AND application_name = 'openruko-api'",
+            ),
+        }
+    }
+
     /// How long a call may wait for a connection. A server that is not there is looked for all that time.
     const fn acquire_timeout(self) -> Duration {
         match self {
@@ -160,12 +196,18 @@ pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether another program holds what a copy needs for itself: SQLite's BUSY, PostgreSQL's
+/// `lock_not_available`.
+pub(super) fn is_in_use(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| code == "5" || code == "55P03")
+}
+
 /// SQLite's codes are numbers; five characters are PostgreSQL's.
 fn starts_with_one(code: &str, known: &[&str]) -> bool {
     code.len() == 5 && known.iter().any(|known| code.starts_with(known))
 }
 
-pub(crate) fn code(error: &sqlx::Error) -> Option<String> {
+fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error().and_then(|error| error.code()).map(String::from)
 }
 

@@ -23,12 +23,14 @@ pub(crate) mod apps;
 pub(crate) mod buildpacks;
 pub(crate) mod collaborators;
 pub(crate) mod config_vars;
+pub(crate) mod copy;
 pub(crate) mod dialect;
 pub(crate) mod keys;
 pub(crate) mod output;
 pub(crate) mod pushes;
 pub(crate) mod releases;
 pub(crate) mod repos;
+mod schema;
 pub(crate) mod users;
 
 use dialect::Dialect;

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::duplicate_mod, reason = "the same tests on two databases")]
 
+mod copying;
 #[path = "suite.rs"]
 mod postgres;
 mod postgres_only;
