@@ -31,7 +31,7 @@ STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq ope
 # What building and testing openruko itself takes.
 DEV_PACKAGES   = gcc libc6-dev make postgresql shellcheck
 
-SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* buildpacks/*/bin/* demo/*.sh) .ci/run
+SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* buildpacks/*/bin/* demo/*.sh crates/*/src/*.sh) .ci/run
 
 .PHONY: help deps build install demo test need-root lint unit system bench clean
 

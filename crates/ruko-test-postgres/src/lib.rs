@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ pub struct Server {
     dir: PathBuf,
     programs: PathBuf,
     owner: Uid,
+    /// Of TCP; its socket is named after it as well.
+    port: Option<u16>,
     supervisor: Mutex<Supervisor>,
     databases: AtomicU32,
 }
@@ -47,14 +50,29 @@ impl Server {
     /// # Panics
     /// PostgreSQL is not installed, or does not start.
     pub fn start() -> Self {
+        Self::start_at(None)
+    }
+
+    /// A server that listens on the loopback, too, where it lets in the user `ruko`, whom a test makes,
+    /// with a password and TLS alone.
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    pub fn start_on_loopback() -> Self {
+        // PostgreSQL does not choose a port itself.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+        Self::start_at(Some(free.port()))
+    }
+
+    fn start_at(port: Option<u16>) -> Self {
         let programs = programs();
         let dir = tempfile::Builder::new().prefix("openruko-postgres-").tempdir().unwrap().keep();
         let owner = owner();
         chown(&dir, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())).unwrap();
-        let mut supervisor = Supervisor::start(&owner, &dir, &programs);
+        let mut supervisor = Supervisor::start(&owner, &dir, &programs, port);
         supervisor.hear();
         let supervisor = Mutex::new(supervisor);
-        Self { dir, programs, owner: owner.uid, supervisor, databases: AtomicU32::new(0) }
+        Self { dir, programs, owner: owner.uid, port, supervisor, databases: AtomicU32::new(0) }
     }
 
     /// A new, empty database.
@@ -80,6 +98,7 @@ impl Server {
         let mut psql = Command::new(self.programs.join("psql"));
         psql.env_clear().arg("--host").arg(&self.dir).args(["--username=postgres", "--dbname", database]);
         psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
+        psql.args(self.port.map(|port| format!("--port={port}")));
         let done = psql.args(["--command", statement]).stdin(Stdio::null()).output().unwrap();
         assert!(done.status.success(), "{statement}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap()
@@ -105,6 +124,15 @@ impl Server {
         &self.dir
     }
 
+    /// Where it listens on the loopback, and the certificate that it shows there.
+    ///
+    /// # Panics
+    /// It listens on its socket alone.
+    pub fn loopback(&self) -> (SocketAddr, PathBuf) {
+        let port = self.port.expect("it was started with start_on_loopback");
+        (SocketAddr::from(([127, 0, 0, 1], port)), self.dir.join("server.crt"))
+    }
+
     /// The user it runs as.
     pub fn owner(&self) -> u32 {
         self.owner.as_raw()
@@ -118,7 +146,7 @@ impl Server {
 }
 
 impl Supervisor {
-    fn start(owner: &User, dir: &Path, programs: &Path) -> Self {
+    fn start(owner: &User, dir: &Path, programs: &Path, port: Option<u16>) -> Self {
         let mut command = if Uid::effective().is_root() {
             let mut command = Command::new("setpriv");
             command.args(["--clear-groups", "--reuid"]).arg(owner.uid.to_string());
@@ -128,6 +156,7 @@ impl Supervisor {
             Command::new("sh")
         };
         command.args(["-c", include_str!("supervisor.sh"), "postgres"]).arg(dir).arg(programs);
+        command.args(port.map(|port| port.to_string()));
         // A group of its own: Ctrl-C ends the tests, and these the server.
         command.current_dir(dir).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
@@ -140,7 +169,7 @@ impl Supervisor {
     fn hear(&mut self) {
         let mut line = String::new();
         self.answers.read_line(&mut line).unwrap();
-        assert_eq!(line, "done\n", "PostgreSQL does not do as it is told; see above");
+        assert_eq!(line, "ready\n", "PostgreSQL does not do as it is told; see above");
     }
 }
 
@@ -160,7 +189,13 @@ pub struct Database<'s> {
 impl Database<'_> {
     /// As the configuration takes it.
     pub fn url(&self) -> String {
-        format!("postgres:///{}?host={}&user=postgres", self.name, self.server.dir.display())
+        let port = self.server.port.map(|port| format!("&port={port}")).unwrap_or_default();
+        format!("postgres:///{}?host={}&user=postgres{port}", self.name, self.server.dir.display())
+    }
+
+    /// Its name on its server.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Runs a statement in it.

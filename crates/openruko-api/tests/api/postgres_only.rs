@@ -1,5 +1,6 @@
 //! What only a database server can do, or do wrong.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -185,6 +186,39 @@ fn a_server_that_is_not_there_or_not_ours_is_named_without_its_password() {
     let (status, refused) = said("postgres://ruko:hunter2@localhost/openruko");
     assert_eq!(status, Some(1), "{refused}");
     assert!(refused.contains("database contains a password"), "{refused}");
+}
+
+#[test]
+fn over_the_network_there_is_tls_and_the_password_of_the_file() {
+    let server = Server::start_on_loopback();
+    let database = server.database();
+    database.sql("CREATE USER ruko PASSWORD 'it''s & a=secret'");
+    database.sql("GRANT ALL ON SCHEMA public TO ruko");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "it's & a=secret\n").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let (address, certificate) = server.loopback();
+    let with = |parameters: &str| {
+        let url = format!("postgres://ruko@{address}/{}?{parameters}", database.name());
+        config(dir.path(), &url, "127.0.0.1:0", &format!("database_password_file = '{}'", file.display()))
+    };
+    let trusted = format!("sslmode=verify-full&sslrootcert={}", certificate.display());
+    let program = Program::start_with(dir.path(), &with(&trusted));
+    assert!(clients(&program).0.add_user(&user("matt")).unwrap().new);
+    drop(program);
+
+    for (parameters, why) in [("sslmode=verify-full", "certificate"), ("sslmode=disable", "no encryption")] {
+        let (status, said) = ended(dir.path(), &with(parameters), &[]);
+        assert!(status != Some(0) && said.contains(why) && !said.contains("secret"), "{parameters}: {said}");
+    }
+    std::fs::write(&file, "wrong secret").unwrap();
+    let (status, said) = ended(dir.path(), &with(&trusted), &[]);
+    assert!(said.contains("password authentication failed") && !said.contains("wrong"), "{said}");
+    assert_eq!(status, Some(1));
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    let (status, said) = ended(dir.path(), &with(&trusted), &[]);
+    assert!(said.contains("its mode is 644") && status == Some(1), "{said}");
 }
 
 /// Mounts, which only root may do.
