@@ -33,7 +33,7 @@ trap end EXIT
 if [ -n "$port" ]; then
   openssl req -x509 -newkey ed25519 -nodes -keyout "$dir/server.key" -out "$dir/server.crt" -days 2 \
     -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
-    </dev/null >&2
+    </dev/null 2>"$dir/openssl.log"
   # Over the network, a password and TLS.
   echo 'hostssl all ruko 127.0.0.1/32 scram-sha-256' >"$dir/data/pg_hba.conf"
   echo 'local all postgres trust' >>"$dir/data/pg_hba.conf"

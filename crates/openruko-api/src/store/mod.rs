@@ -224,8 +224,8 @@ fn ensure_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// All migrations, oldest first: what each is called, and its text. It makes and changes tables, with
-/// columns of the types TEXT and BIGINT, and puts no rows into them.
+/// All migrations, oldest first: what each is called, and its text. They make tables with a primary key and
+/// columns of the types TEXT and BIGINT, and change rows that are there: a new database has none.
 const MIGRATIONS: &[(&str, &str)] = &[("initial", include_str!("../../migrations/0001_initial.sql"))];
 
 fn migrations(dialect: Dialect) -> Migrator {

@@ -125,7 +125,7 @@ mod tests {
         sqlx::any::install_default_drivers();
         let tables = tokio::runtime::Runtime::new().unwrap().block_on(tables()).unwrap();
         let at = |name: &str| tables.iter().position(|table| table.name == name).unwrap();
-        assert!(at("users") < at("apps") && at("apps") < at("slugs") && at("slugs") < at("releases"));
+        assert!(at("users") < at("apps") && at("apps") < at("releases") && at("slugs") < at("releases"));
         assert!(at("releases") < at("process_types"));
         for table in &tables {
             assert!(!table.key.is_empty(), "{table:?} has no primary key");

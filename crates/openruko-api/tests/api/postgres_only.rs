@@ -265,7 +265,7 @@ impl SmallDisk {
         let options = format!("size=16m,mode=0700,uid={}", server.owner());
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at);
-        mount.output().is_ok_and(|done| done.status.success()).then_some(Self(at))
+        mount.output().is_ok_and(|done| done.status.success()).then(|| Self(at))
     }
 }
 

@@ -51,7 +51,7 @@ impl SmallDisk {
         std::fs::create_dir(&at).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&at).stderr(Stdio::null());
-        mount.status().is_ok_and(|status| status.success()).then_some(Self(at, dir))
+        mount.status().is_ok_and(|status| status.success()).then(|| Self(at, dir))
     }
 }
 
