@@ -29,9 +29,9 @@ RUN_PACKAGES   = lxc uidmap nftables iproute2 e2fsprogs openssh-server openssh-c
 STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq openssl python3 python3-dev \
   python3-pip tar xz-utils
 # What building and testing openruko itself takes.
-DEV_PACKAGES   = gcc libc6-dev make shellcheck
+DEV_PACKAGES   = gcc libc6-dev make postgresql shellcheck
 
-SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* buildpacks/*/bin/* demo/*.sh) .ci/run
+SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* buildpacks/*/bin/* demo/*.sh crates/*/src/*.sh) .ci/run
 
 .PHONY: help deps build install demo test need-root lint unit system bench clean
 

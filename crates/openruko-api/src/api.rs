@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::platform::CallLimit;
 use crate::settings::Settings;
@@ -58,6 +59,12 @@ impl Api {
     pub(crate) async fn stopping(&self) {
         // The sender lives as long as `self`: the only way for this to end is the value.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// When whoever waits for an event until a certain time looks again by themselves: another process of
+    /// the API on the same database may have had it.
+    pub(crate) fn look_again_by(&self, until: Instant) -> Instant {
+        self.store.look_again().map_or(until, |pause| until.min(Instant::now() + pause))
     }
 
     /// Wakes those who wait for a lease, and those who follow the output of the push.

@@ -150,9 +150,14 @@ impl IntoResponse for ApiFault {
                 (status, id, message)
             }
             Self::Held(holder) => return (StatusCode::CONFLICT, Json(*holder)).into_response(),
-            Self::Database(sqlx::Error::PoolTimedOut) => {
-                tracing::error!("no database connection became free in time");
+            Self::Database(error) if dialect::is_busy(&error) => {
+                tracing::error!(cause = ruko_core::exit::chain(&error), "the database has too much to do");
                 (StatusCode::SERVICE_UNAVAILABLE, "busy", "The API is too busy. Try again.".to_owned())
+            }
+            Self::Database(error) if dialect::is_unavailable(&error) => {
+                tracing::error!(cause = ruko_core::exit::chain(&error), "the database cannot be used");
+                let message = "The API's database cannot be reached. Try again in a moment.".to_owned();
+                (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", message)
             }
             Self::Database(error) if dialect::is_disk_full(&error) => {
                 tracing::error!(cause = ruko_core::exit::chain(&error), "the disk of the database is full");

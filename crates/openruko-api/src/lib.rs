@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use copy_database::CopyArgs;
 use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
 use ruko_core::{Exit, Fault, report};
 
@@ -15,6 +16,8 @@ mod api;
 pub mod auth;
 mod clock;
 mod controllers;
+mod copy_database;
+pub mod database;
 mod errors;
 mod extract;
 mod judge;
@@ -39,6 +42,7 @@ const PROGRAM: &str = "openruko-api";
 #[command(
     name = PROGRAM,
     version,
+    args_conflicts_with_subcommands = true,
     after_help = "Example:\n  openruko-api --config /etc/openruko/config.toml --check\n\n\
                   RUST_LOG=debug in the environment logs every request."
 )]
@@ -49,6 +53,13 @@ struct Args {
     /// Read and judge the configuration, then end without doing anything
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    CopyDatabase(CopyArgs),
 }
 
 /// The program: reads its arguments and configuration, then serves until it is told to stop.
@@ -63,6 +74,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<Exit, Fault> {
+    if let Some(Command::CopyDatabase(args)) = &args.command {
+        return copy_database::run(args);
+    }
     let config = Config::load(&config_path(args), environment())?;
     let settings = Settings::try_from(config.api()?)?;
     if args.check {

@@ -7,10 +7,11 @@ use ruko_http::Listener;
 use tokio::runtime::Runtime;
 
 use crate::api::Api;
+use crate::database::Database;
 use crate::platform;
 use crate::router::router;
 use crate::settings::Settings;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, dialect};
 
 /// A server that listens and does not yet answer.
 pub struct Server {
@@ -66,15 +67,27 @@ impl Server {
     }
 }
 
-fn unusable(error: StoreError) -> Fault {
+pub(crate) fn unusable(error: StoreError) -> Fault {
     let hint = match &error {
         StoreError::File { .. } => "its directory must exist and belong to the user that runs openruko-api",
+        StoreError::Password { .. } => "see `database_password_file` in [api] of the configuration",
+        StoreError::Encoding { .. } => {
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 makes another one"
+        }
+        StoreError::Open { database: Database::Postgres(_), .. } => {
+            "the server must be there, and the database and its user have been made"
+        }
         _ => "is it another program's, or from a newer openruko?",
     };
-    let busy = matches!(&error, StoreError::Open { source: sqlx::Error::Database(e), .. }
-        if e.message().contains("locked"));
+    let passing = matches!(&error, StoreError::Open { source, .. } if may_pass(source));
     let fault = Fault::from(error);
-    if busy { Fault::try_again(fault.message) } else { fault.hint(hint) }
+    if passing { Fault::try_again(fault.message) } else { fault }.hint(hint)
+}
+
+/// Whether a start may succeed a little later.
+fn may_pass(error: &sqlx::Error) -> bool {
+    let locked = error.as_database_error().is_some_and(|error| error.message().contains("locked"));
+    locked || dialect::is_unavailable(error)
 }
 
 /// Serves until SIGTERM or SIGINT.

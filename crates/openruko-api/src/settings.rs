@@ -1,7 +1,6 @@
 //! The table `[api]`, judged: what is constructed here can be used as it stands.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ruko_core::config::{ApiConfig, BuildLimits, PublicConfig};
@@ -10,6 +9,8 @@ use ruko_core::{AppName, PushId, StackName, TemplateName};
 use ruko_http::{Bounds, Listen};
 
 use crate::auth::Tokens;
+use crate::database::{BadDatabase, plain_path};
+use crate::store::Place;
 
 /// The longest term of a lease: so long would an app be closed after a crash.
 const MAX_LEASE_SECONDS: u64 = 3600;
@@ -34,8 +35,7 @@ fn bad(key: &'static str, rule: impl Into<String>) -> BadSetting {
 pub struct Settings {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// The database's file.
-    pub database: PathBuf,
+    pub(crate) database: Place,
     pub(crate) storage: String,
     pub(crate) url: String,
     pub(crate) web_url: String,
@@ -107,7 +107,7 @@ impl TryFrom<&ApiConfig> for Settings {
     fn try_from(config: &ApiConfig) -> Result<Self, BadSetting> {
         Ok(Self {
             listen: config.listen,
-            database: database(&config.database)?,
+            database: database(config)?,
             storage: storage(&config.storage)?,
             url: url("url", &config.url)?,
             web_url: app_url("web_url", &config.web_url)?,
@@ -143,17 +143,9 @@ impl TryFrom<&PublicConfig> for Public {
     }
 }
 
-/// An absolute path that can stand in a URL as it is.
-fn plain_path<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
-    let path = url.strip_prefix(scheme)?;
-    let plain = |b: u8| b.is_ascii_graphic() && !b"?#%\\".contains(&b);
-    (path.len() > 1 && path.starts_with('/') && path.bytes().all(plain)).then_some(path)
-}
-
-fn database(raw: &str) -> Result<PathBuf, BadSetting> {
-    plain_path(raw, "sqlite://").map(PathBuf::from).ok_or_else(|| {
-        bad("database", format!("`{}` is not of the form sqlite:///absolute/path.db", raw.escape_debug()))
-    })
+fn database(config: &ApiConfig) -> Result<Place, BadSetting> {
+    let database = config.database.parse().map_err(|why: BadDatabase| bad("database", why.to_string()))?;
+    Ok(Place { database, password_file: config.database_password_file.clone() })
 }
 
 fn storage(raw: &str) -> Result<String, BadSetting> {
@@ -260,7 +252,7 @@ pub(crate) mod tests {
         for (key, wrong) in [
             ("database", "database = 'sqlite://relative.db'"),
             ("database", "database = 'sqlite:///x.db?mode=memory'"),
-            ("database", "database = 'postgres://localhost/x'"),
+            ("database", "database = 'postgres://ruko:secret@localhost/x'"),
             ("storage", "storage = '/var/lib'"),
             ("storage", "storage = 's3://bucket'"),
             ("url", "url = '127.0.0.1:5000'"),

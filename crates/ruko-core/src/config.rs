@@ -70,8 +70,12 @@ pub struct Config {
 pub struct ApiConfig {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// The database: `sqlite:///absolute/path.db`, or `postgres://…` as PostgreSQL's own programs read it.
+    /// The database: `sqlite:///absolute/path.db`, or `postgres://…` as PostgreSQL's own programs read it,
+    /// without a password.
     pub database: String,
+    /// The file whose first line is the password for a PostgreSQL server. Only its owner, at most its
+    /// group, may be able to read it.
+    pub database_password_file: Option<PathBuf>,
     /// Below this URL objects are stored: `file:///absolute/path`.
     pub storage: String,
     /// The base URL under which the other components reach this API.

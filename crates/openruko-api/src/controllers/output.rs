@@ -106,7 +106,7 @@ impl Reader {
             }
             tokio::select! {
                 () = &mut grew => {}
-                () = tokio::time::sleep_until(until) => {}
+                () = tokio::time::sleep_until(api.look_again_by(until)) => {}
                 () = api.stopping() => {}
             }
         }

@@ -53,9 +53,10 @@ pub(crate) async fn create(
         if Instant::now() >= deadline || api.is_stopping() {
             return Err(ApiFault::Held(Box::new(held.by)));
         }
+        let until = api.look_again_by(deadline.min(held.until));
         tokio::select! {
             () = &mut freed => {}
-            () = tokio::time::sleep_until(deadline.min(held.until)) => {}
+            () = tokio::time::sleep_until(until) => {}
             () = api.stopping() => {}
         }
     }

@@ -1,18 +1,23 @@
 //! The database: all SQL stands here, one module a noun. Functions take a connection, so that a
 //! controller can put several into one transaction.
 //!
-//! The text is meant for SQLite and PostgreSQL alike; what differs stands in [`dialect`].
+//! The text runs on SQLite and PostgreSQL alike; what differs stands in [`dialect`].
 
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::any::AnyConnectOptions;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Connection, SqlSafeStr, Transaction};
+use sqlx::{
+    Any, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr, Transaction,
+};
+
+use crate::database::{self, Database};
 
 pub(crate) mod apps;
 pub(crate) mod audit;
@@ -20,6 +25,7 @@ pub(crate) mod authorizations;
 pub(crate) mod buildpacks;
 pub(crate) mod collaborators;
 pub(crate) mod config_vars;
+pub(crate) mod copy;
 pub(crate) mod dialect;
 pub(crate) mod discarded;
 pub(crate) mod keys;
@@ -27,14 +33,17 @@ pub(crate) mod output;
 pub(crate) mod pushes;
 pub(crate) mod releases;
 pub(crate) mod repos;
+mod schema;
 pub(crate) mod slugs;
 pub(crate) mod users;
+
+use dialect::Dialect;
 
 /// What every function here gives.
 pub(crate) type Sql<T> = Result<T, sqlx::Error>;
 
-/// How long a call may wait for a connection.
-const ACQUIRE: Duration = Duration::from_secs(20);
+/// How long the answer to "is it there at all?" may take.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,53 +56,81 @@ pub(crate) enum StoreError {
         /// Why.
         source: io::Error,
     },
-    /// It is no database, or is locked.
-    #[error("cannot use the database `{}`", .path.display())]
-    Open {
-        /// The database's file.
+    /// The file with the password cannot be read, or others can read it.
+    #[error("cannot use the database's password file `{}`", .path.display())]
+    Password {
+        /// The file.
         path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no database, is locked, or cannot be reached.
+    #[error("cannot use the database `{database}`")]
+    Open {
+        /// The database.
+        database: Database,
         /// Why.
         source: sqlx::Error,
     },
+    /// It cannot hold every text.
+    #[error("the database `{database}` has the encoding {encoding}, not UTF8")]
+    Encoding {
+        /// The database.
+        database: Database,
+        /// What it has.
+        encoding: String,
+    },
     /// The tables cannot be brought up to date.
-    #[error("cannot bring the tables of `{}` up to date", .path.display())]
+    #[error("cannot bring the tables of `{database}` up to date")]
     Migrate {
-        /// The database's file.
-        path: PathBuf,
+        /// The database.
+        database: Database,
         /// Why.
         source: Box<sqlx::migrate::MigrateError>,
     },
 }
 
-/// The open database. SQLite has one writer at a time: those who write queue for one connection, in
-/// order, instead of meeting each other's locks; those who read see the last commit and never wait.
+/// The open database. There is one writer at a time: those who write queue for one connection, in order,
+/// instead of meeting each other's locks; those who read see the last commit and never wait.
 pub(crate) struct Store {
+    dialect: Dialect,
     reads: AnyPool,
     writes: AnyPool,
 }
 
 impl Store {
-    /// Opens the file, makes it when it is missing, and brings its tables up to date.
-    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
-        ensure_file(path).map_err(|source| StoreError::File { path: path.to_owned(), source })?;
-        let url = dialect::url(path);
-        prepare(&url, path).await?;
-        let pool = |connections| dialect::pool(connections).connect_lazy(&url);
-        let failed = |source| StoreError::Open { path: path.to_owned(), source };
-        let writes = pool(dialect::WRITERS).map_err(failed)?;
-        let reads = pool(dialect::READERS).map_err(failed)?;
-        Ok(Self { reads, writes })
+    /// Opens the database, brings its tables up to date, and keeps a connection from here on: whoever asks
+    /// the database can tell that it is in use. A file is made when it is missing.
+    pub(crate) async fn open(place: &Place) -> Result<Self, StoreError> {
+        if let Database::Sqlite(path) = &place.database {
+            ensure_file(path).map_err(|source| StoreError::File { path: path.clone(), source })?;
+        }
+        let (options, dialect) = (place.options()?, Dialect::from(&place.database));
+        prepare(&options, &place.database).await?;
+        let pool = |connections| dialect.pool(connections).connect_lazy_with(options.clone());
+        let store = Self { dialect, reads: pool(dialect::READERS), writes: pool(dialect::WRITERS) };
+        store.writes.acquire().await.map_err(|source| place.unusable(source))?;
+        Ok(store)
     }
 
     /// A connection to read from.
     pub(crate) async fn read(&self) -> Sql<PoolConnection<Any>> {
-        self.reads.acquire().await
+        told_apart(&self.reads, self.reads.acquire().await).await
     }
 
     /// A transaction that holds the write lock from its beginning, so that what it reads stays true until
     /// it commits. Dropped, it is rolled back.
     pub(crate) async fn write(&self) -> Sql<Transaction<'static, Any>> {
-        self.writes.begin_with(dialect::BEGIN_WRITE).await
+        told_apart(&self.writes, self.writes.begin_with(self.dialect.begin_write()).await).await
+    }
+
+    /// How long to wait at most before looking again for what another process may have changed: events are
+    /// told within a process only.
+    pub(crate) fn look_again(&self) -> Option<Duration> {
+        match self.dialect {
+            Dialect::Sqlite => None,
+            Dialect::Postgres => Some(Duration::from_secs(1)),
+        }
     }
 
     pub(crate) async fn close(&self) {
@@ -102,17 +139,81 @@ impl Store {
     }
 }
 
+/// A pool only says that time was up. Whether its connections are all taken, or none can be made any more,
+/// is found out by making one.
+async fn told_apart<T>(pool: &AnyPool, taken: Sql<T>) -> Sql<T> {
+    let Err(sqlx::Error::PoolTimedOut) = taken else { return taken };
+    match tokio::time::timeout(PROBE, pool.connect_options().connect()).await {
+        Ok(Ok(connection)) => connection.close().await.and(taken),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// A database, and where the password for it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) database: Database,
+    /// Readable by its owner, at most by its group.
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+impl Place {
+    fn options(&self) -> Result<AnyConnectOptions, StoreError> {
+        sqlx::any::install_default_drivers();
+        let options = match &self.database {
+            Database::Sqlite(path) => database::sqlite_options(path),
+            Database::Postgres(url) => url.options(self.password()?.as_deref()),
+        };
+        options.map_err(|source| self.unusable(source))
+    }
+
+    fn password(&self) -> Result<Option<String>, StoreError> {
+        let read = |path: &PathBuf| {
+            password(path).map_err(|source| StoreError::Password { path: path.clone(), source })
+        };
+        self.password_file.as_ref().map(read).transpose()
+    }
+
+    fn unusable(&self, source: sqlx::Error) -> StoreError {
+        StoreError::Open { database: self.database.clone(), source }
+    }
+}
+
+/// The first line of a file that others cannot read.
+fn password(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mode = file.metadata()?.mode() & 0o7777;
+    if mode & 0o007 != 0 {
+        let why = format!("its mode is {mode:o}, so that everybody can use it: chmod 600");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
 /// Brings the tables up to date, over a connection outside the pools: these would try again and again
 /// where there is no hope, and then only say that time was up.
-async fn prepare(url: &str, path: &Path) -> Result<(), StoreError> {
-    sqlx::any::install_default_drivers();
-    let failed = |source| StoreError::Open { path: path.to_owned(), source };
-    let mut db = AnyConnection::connect(url).await.map_err(failed)?;
-    dialect::prepare(&mut db).await.map_err(failed)?;
-    migrations()
+async fn prepare(options: &AnyConnectOptions, database: &Database) -> Result<(), StoreError> {
+    let dialect = Dialect::from(database);
+    let failed = |source| StoreError::Open { database: database.clone(), source };
+    let mut db = AnyConnection::connect_with(options).await.map_err(failed)?;
+    match dialect {
+        Dialect::Sqlite => {
+            db.execute(dialect.prepare()).await.map_err(failed)?;
+        }
+        Dialect::Postgres => {
+            let encoding = dialect::encoding(&mut db).await.map_err(failed)?;
+            if encoding != "UTF8" {
+                return Err(StoreError::Encoding { database: database.clone(), encoding });
+            }
+        }
+    }
+    migrations(dialect)
         .run(&mut db)
         .await
-        .map_err(|e| StoreError::Migrate { path: path.to_owned(), source: Box::new(e) })?;
+        .map_err(|e| StoreError::Migrate { database: database.clone(), source: Box::new(e) })?;
     db.close().await.map_err(failed)
 }
 
@@ -127,14 +228,19 @@ fn ensure_file(path: &Path) -> io::Result<()> {
     }
 }
 
-fn migrations() -> Migrator {
-    let migration = |version, description: &'static str, sql: &'static str| {
-        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+/// All migrations, oldest first: what each is called, and its text. They make tables with a primary key and
+/// columns of the types TEXT and BIGINT, and change rows that are there: a new database has none.
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("initial", include_str!("../../migrations/0001_initial.sql")),
+    ("platform", include_str!("../../migrations/0002_platform.sql")),
+];
+
+fn migrations(dialect: Dialect) -> Migrator {
+    let migration = |(version, (description, text)): (i64, &(&'static str, &str))| {
+        let sql = AssertSqlSafe(dialect.migration(text)).into_sql_str();
+        Migration::new(version, (*description).into(), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations(vec![
-        migration(1, "initial", include_str!("../../migrations/0001_initial.sql")),
-        migration(2, "platform", include_str!("../../migrations/0002_platform.sql")),
-    ])
+    Migrator::with_migrations((1..).zip(MIGRATIONS).map(migration).collect())
 }
 
 /// A value of the database, read into a type that cannot be wrong.
@@ -162,6 +268,31 @@ fn new_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ruko_test_postgres::Server;
+
+    async fn open(database: &str) -> Store {
+        let place = Place { database: database.parse().unwrap(), password_file: None };
+        Store::open(&place).await.unwrap()
+    }
+
+    /// Runs a test on a database of each kind, opened twice as two processes would.
+    fn on_both(test: impl AsyncFn(Store, Store)) {
+        let (dir, server) = (tempfile::tempdir().unwrap(), Server::shared().database());
+        for database in [file(dir.path()), server.url()] {
+            tokio::runtime::Runtime::new().unwrap().block_on(async {
+                test(open(&database).await, open(&database).await).await;
+            });
+        }
+    }
+
+    fn file(dir: &Path) -> String {
+        format!("sqlite://{}/api.db", dir.display())
+    }
+
+    async fn text(db: &mut AnyConnection, sql: &'static str) -> String {
+        let (value,): (String,) = sqlx::query_as(sql).fetch_one(db).await.unwrap();
+        value
+    }
 
     async fn pragma(db: &mut AnyConnection, sql: &'static str) -> i64 {
         let (value,): (i64,) = sqlx::query_as(sql).fetch_one(db).await.unwrap();
@@ -172,13 +303,11 @@ mod tests {
     fn every_connection_syncs_its_commits_and_keeps_references_whole() {
         let dir = tempfile::tempdir().unwrap();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let store = Store::open(&dir.path().join("api.db")).await.unwrap();
+            let store = open(&file(dir.path())).await;
             let mut write = store.write().await.unwrap();
             let mut read = store.read().await.unwrap();
             for db in [&mut *write, &mut *read] {
-                let (mode,): (String,) =
-                    sqlx::query_as("PRAGMA journal_mode").fetch_one(&mut *db).await.unwrap();
-                assert_eq!(mode, "wal");
+                assert_eq!(text(db, "PRAGMA journal_mode").await, "wal");
                 // 2 is FULL: https://sqlite.org/pragma.html#pragma_synchronous
                 assert_eq!(pragma(db, "PRAGMA synchronous").await, 2);
                 assert_eq!(pragma(db, "PRAGMA foreign_keys").await, 1);
@@ -187,17 +316,91 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_acknowledges_too_early_is_told_not_to() {
+        let database = Server::shared().database();
+        for (configured, used) in [("off", "on"), ("remote_apply", "remote_apply")] {
+            let set = format!(
+                "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = {configured}', \
+                 current_database()); END $$"
+            );
+            database.sql(&set);
+            tokio::runtime::Runtime::new().unwrap().block_on(async {
+                let store = open(&database.url()).await;
+                let mut write = store.write().await.unwrap();
+                let mut read = store.read().await.unwrap();
+                for db in [&mut *write, &mut *read] {
+                    assert_eq!(text(db, "SELECT current_setting('synchronous_commit')").await, used);
+                    assert_eq!(text(db, "SELECT current_setting('lock_timeout')").await, "10s");
+                }
+            });
+        }
+    }
+
+    #[test]
     fn the_database_itself_refuses_a_second_open_push_and_a_reference_to_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let store = Store::open(&dir.path().join("api.db")).await.unwrap();
+        on_both(async |store, _| {
             let mut db = store.write().await.unwrap();
             let owner = users::insert(&mut db, &"matt".parse().unwrap()).await.unwrap();
             let (name, stack) = ("shop".parse().unwrap(), "openruko-12".parse().unwrap());
             let app = apps::insert(&mut db, &name, &owner, &stack).await.unwrap();
-            assert!(push(&mut db, &app).await.is_ok());
-            assert!(push(&mut db, &app).await.is_err());
-            assert!(push(&mut db, "nothing").await.is_err());
+            db.commit().await.unwrap();
+            // One transaction each: PostgreSQL refuses whatever follows a failure.
+            let attempt = async |app: &str| {
+                let mut db = store.write().await.unwrap();
+                push(&mut db, app).await?;
+                db.commit().await
+            };
+            assert!(attempt(&app).await.is_ok());
+            for refused in [attempt(&app).await, attempt("nothing").await] {
+                let error = refused.unwrap_err();
+                let kind = error.as_database_error().unwrap().kind();
+                use sqlx::error::ErrorKind::{ForeignKeyViolation, UniqueViolation};
+                assert!(matches!(kind, UniqueViolation | ForeignKeyViolation), "{error:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn what_a_writer_read_stays_true_until_it_commits() {
+        on_both(async |store, other| {
+            let stores = [std::sync::Arc::new(store), std::sync::Arc::new(other)];
+            let mut db = stores[0].write().await.unwrap();
+            let owner = users::insert(&mut db, &"matt".parse().unwrap()).await.unwrap();
+            let (name, stack) = ("shop".parse().unwrap(), "openruko-12".parse().unwrap());
+            let app = apps::insert(&mut db, &name, &owner, &stack).await.unwrap();
+            db.commit().await.unwrap();
+            // Each reads the number and writes one more: none may be lost.
+            let one_more = |store: std::sync::Arc<Store>, id: String| async move {
+                let mut db = store.write().await.unwrap();
+                let found = apps::by_id(&mut db, &id).await.unwrap();
+                tokio::task::yield_now().await;
+                let (was, will) = (found.repo_version, found.repo_version + 1);
+                assert!(apps::swap_repo_version(&mut db, &id, was, will).await.unwrap());
+                db.commit().await.unwrap();
+            };
+            let start = |n: usize| tokio::spawn(one_more(stores[n % 2].clone(), app.clone()));
+            let all: Vec<_> = (0..50).map(start).collect();
+            for one in all {
+                one.await.unwrap();
+            }
+            let mut db = stores[0].read().await.unwrap();
+            assert_eq!(apps::by_id(&mut db, &app).await.unwrap().repo_version, 50);
+        });
+    }
+
+    #[test]
+    fn text_is_sorted_by_its_bytes() {
+        on_both(async |store, _| {
+            let mut db = store.write().await.unwrap();
+            for name in ["a-b", "aa", "a-c", "ab"] {
+                users::insert(&mut db, &name.parse().unwrap()).await.unwrap();
+            }
+            let names: Vec<_> =
+                users::list(&mut db).await.unwrap().into_iter().map(|user| user.name).collect();
+            assert_eq!(
+                names.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+                ["a-b", "a-c", "aa", "ab"]
+            );
         });
     }
 
@@ -205,7 +408,7 @@ mod tests {
     fn a_database_that_was_full_takes_writes_once_there_is_room() {
         let dir = tempfile::tempdir().unwrap();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let store = Store::open(&dir.path().join("api.db")).await.unwrap();
+            let store = open(&file(dir.path())).await;
             // The limit is the connection's own: https://sqlite.org/pragma.html#pragma_max_page_count
             let mut db = store.write().await.unwrap();
             let pages = pragma(&mut db, "PRAGMA max_page_count = 1").await;
@@ -223,6 +426,21 @@ mod tests {
             let mut read = store.read().await.unwrap();
             assert_eq!(users::list(&mut read).await.unwrap().len(), 1, "nothing of the failed write is left");
         });
+    }
+
+    #[test]
+    fn a_password_file_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        std::fs::write(&path, "hunter2\n").unwrap();
+        for (mode, readable) in [(0o600, true), (0o640, true), (0o644, false), (0o602, false)] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            match password(&path) {
+                Ok(read) => assert!(readable && read == "hunter2", "{mode:o}"),
+                Err(refused) => assert!(!readable && refused.to_string().contains("chmod 600"), "{refused}"),
+            }
+        }
     }
 
     /// Writes until it is refused.

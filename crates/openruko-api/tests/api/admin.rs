@@ -1,6 +1,6 @@
 //! Users, keys and apps.
 
-use crate::world::{FINGERPRINT, KEY, World, app, user};
+use super::world::{FINGERPRINT, KEY, World, app, user};
 
 #[test]
 fn users_are_made_once_listed_and_removed() {

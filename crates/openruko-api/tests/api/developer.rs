@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::{HeaderMap, Request};
 
-use crate::world::{World, user};
+use super::world::{World, user};
 
 pub(crate) struct Developer {
     agent: Agent,

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use crate::world::{SERVE, World, app, by, commit, opened, user};
+use super::world::{SERVE, World, app, by, commit, opened, user};
 use ruko_api_client::{ApiClientError, Opened};
 use ruko_api_types::{Abort, BuildStatus, Holder};
 

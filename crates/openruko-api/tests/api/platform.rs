@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::developer::Developer;
-use crate::world::World;
+use super::developer::Developer;
+use super::world::World;
 
 #[test]
 fn an_app_is_made_shown_changed_and_destroyed() {

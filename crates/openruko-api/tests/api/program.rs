@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use crate::world::{ADMIN, SERVE, app, commit, config, opened, user};
+use super::world::{ADMIN, Home, SERVE, app, commit, opened, user};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ruko_api_client::ApiClient;
@@ -20,16 +20,21 @@ pub(crate) struct Program {
     log: Receiver<String>,
 }
 
-fn command(dir: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_openruko-api"));
     command.env_clear().arg("--config").arg(dir.join("config.toml")).args(arguments).stdin(Stdio::null());
     command
 }
 
 impl Program {
-    /// Starts it with the configuration in `dir` and waits for the line that says where it listens.
-    pub(crate) fn start(dir: &Path) -> Self {
-        std::fs::write(dir.join("config.toml"), config(dir, "127.0.0.1:0", "")).unwrap();
+    /// Starts it at home and waits for the line that says where it listens.
+    pub(crate) fn start(home: &Home) -> Self {
+        Self::start_with(home.dir.path(), &home.config("127.0.0.1:0", ""))
+    }
+
+    /// Starts it with a configuration, which is written to `dir`.
+    pub(crate) fn start_with(dir: &Path, config: &str) -> Self {
+        std::fs::write(dir.join("config.toml"), config).unwrap();
         let mut child = command(dir, &[]).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
         let url = lines
@@ -56,7 +61,7 @@ impl Drop for Program {
     }
 }
 
-fn ended(dir: &Path, config: &str, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn ended(dir: &Path, config: &str, arguments: &[&str]) -> (Option<i32>, String) {
     std::fs::write(dir.join("config.toml"), config).unwrap();
     let Output { status, stderr, stdout } = command(dir, arguments).output().unwrap();
     assert!(stdout.is_empty());
@@ -66,12 +71,12 @@ fn ended(dir: &Path, config: &str, arguments: &[&str]) -> (Option<i32>, String) 
 #[test]
 fn it_ends_well_when_it_is_told_to() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let dir = tempfile::tempdir().unwrap();
-        let mut program = Program::start(dir.path());
+        let home = Home::new();
+        let mut program = Program::start(&home);
         ApiClient::new(&program.url, ADMIN.into()).unwrap().add_user(&user("matt")).unwrap();
         program.signal(signal);
         assert_eq!(program.child.wait().unwrap().code(), Some(0));
-        let again = Program::start(dir.path());
+        let again = Program::start(&home);
         let client = ApiClient::new(&again.url, ADMIN.into()).unwrap();
         assert_eq!(client.users().unwrap()[0].name, user("matt"));
     }
@@ -79,8 +84,8 @@ fn it_ends_well_when_it_is_told_to() {
 
 #[test]
 fn the_log_has_one_line_for_each_push_that_ended_and_none_for_requests() {
-    let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path());
+    let home = Home::new();
+    let program = Program::start(&home);
     let admin = ApiClient::new(&program.url, ADMIN.into()).unwrap();
     let serve = ApiClient::new(&program.url, SERVE.into()).unwrap();
     admin.add_user(&user("matt")).unwrap();
@@ -103,37 +108,23 @@ fn the_log_has_one_line_for_each_push_that_ended_and_none_for_requests() {
 
 #[test]
 fn check_reads_the_configuration_and_does_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let good = config(dir.path(), "127.0.0.1:0", "");
-    assert_eq!(ended(dir.path(), &good, &["--check"]), (Some(0), String::new()));
-    let (status, said) = ended(dir.path(), &format!("{good}\nserv = 1\n"), &["--check"]);
+    let home = Home::new();
+    let good = home.config("127.0.0.1:0", "");
+    assert_eq!(ended(home.dir.path(), &good, &["--check"]), (Some(0), String::new()));
+    let (status, said) = ended(home.dir.path(), &format!("{good}\nserv = 1\n"), &["--check"]);
     assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
-    let (status, said) = ended(dir.path(), "", &["--check"]);
+    let (status, said) = ended(home.dir.path(), "", &["--check"]);
     assert_eq!((status, said.contains("[api]")), (Some(1), true), "{said}");
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
-    assert_eq!(ended(dir.path(), &good, &["--chekc"]).0, Some(2));
+    assert_eq!(std::fs::read_dir(home.dir.path()).unwrap().count(), 1, "nothing was made");
+    assert_eq!(ended(home.dir.path(), &good, &["--chekc"]).0, Some(2));
 }
 
 #[test]
 fn a_port_that_is_taken_is_one_clear_line() {
-    let dir = tempfile::tempdir().unwrap();
+    let home = Home::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (status, said) = ended(dir.path(), &config(dir.path(), &address, ""), &[]);
+    let (status, said) = ended(home.dir.path(), &home.config(&address, ""), &[]);
     assert_eq!(status, Some(1), "{said}");
     assert!(said.starts_with(&format!("openruko-api: cannot listen on {address}: ")), "{said}");
-}
-
-#[test]
-fn a_database_that_cannot_be_used_is_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let missing = dir.path().join("missing");
-    let (status, said) = ended(dir.path(), &config(&missing, "127.0.0.1:0", ""), &[]);
-    assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains("missing/api.db`"), "{said}");
-
-    std::fs::write(dir.path().join("api.db"), "this is not a database, however long it is read").unwrap();
-    let (status, said) = ended(dir.path(), &config(dir.path(), "127.0.0.1:0", ""), &[]);
-    assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains("api.db`: ") && said.contains("not a database"), "{said}");
 }

@@ -1,6 +1,6 @@
 //! Commits, releases, fetches and the output of builds.
 
-use crate::world::{World, app, by, commit, commit_id, moved, stored, user};
+use super::world::{World, app, by, commit, commit_id, moved, stored, user};
 use ruko_api_client::{ApiClientError, Opened};
 use ruko_api_types::{Abort, BuildStatus, Commit, Output, RefUpdate};
 use ruko_core::PushId;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::world::{ADMIN, SERVE, World, app, by, user};
+use super::world::{ADMIN, SERVE, World, app, by, user};
 use ruko_api_client::{ApiClient, ApiClientError, Opened};
 use ruko_api_types::Access;
 

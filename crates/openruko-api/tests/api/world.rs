@@ -1,13 +1,14 @@
 //! A running API with a database of its own, and the things that tests push to it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::JoinHandle;
 
-use openruko_api::{Server, Settings};
+use openruko_api::Settings;
 use ruko_api_client::{ApiClient, Opened};
 use ruko_api_types::{Commit, CommitRelease, Manifest, OpenPush, Push, RefUpdate, Stored};
 use ruko_core::config::Config;
 use ruko_core::{AppName, CommitId, UserName};
+use ruko_test_postgres::{Database, Server};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -21,23 +22,48 @@ pub(crate) const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINoUZZDVDhdjlszLF+GGvZxdjmq747VLcdtqUFZvwq9h";
 pub(crate) const FINGERPRINT: &str = "SHA256:LNJNMrPu5F0vMFjkUggCWMYMvBO1oR0sll2Wdua5NpE";
 
-pub(crate) struct World {
+/// Where a test's configuration, storage and database are. They go with it.
+pub(crate) struct Home {
     pub(crate) dir: TempDir,
-    pub(crate) url: String,
-    /// The Platform API.
-    pub(crate) public_url: String,
-    pub(crate) serve: ApiClient,
-    pub(crate) admin: ApiClient,
-    stop: Option<oneshot::Sender<()>>,
-    server: Option<JoinHandle<()>>,
+    database: Backing,
 }
 
-/// The text of a configuration whose database and storage lie in `dir`.
-pub(crate) fn config(dir: &Path, listen: &str, extra: &str) -> String {
+/// The database of a test.
+enum Backing {
+    /// A file in its directory.
+    File,
+    Server(Database<'static>),
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        // The same file is compiled once for each.
+        let database = match module_path!().contains("::postgres::") {
+            true => Backing::Server(Server::shared().database()),
+            false => Backing::File,
+        };
+        Self { dir: tempfile::tempdir().unwrap(), database }
+    }
+
+    pub(crate) fn database(&self) -> String {
+        match &self.database {
+            Backing::File => format!("sqlite://{}/api.db", self.dir.path().display()),
+            Backing::Server(database) => database.url(),
+        }
+    }
+
+    /// The text of a configuration.
+    pub(crate) fn config(&self, listen: &str, extra: &str) -> String {
+        config(self.dir.path(), &self.database(), listen, extra)
+    }
+}
+
+/// The text of a configuration whose storage lies in `dir`.
+pub(crate) fn config(dir: &Path, database: &str, listen: &str, extra: &str) -> String {
     let digest =
         |token: &str| -> String { Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect() };
     format!(
-        "[api]\nlisten = '{listen}'\ndatabase = 'sqlite://{dir}/api.db'\nstorage = 'file://{dir}/storage'\n\
+        "[api]\nlisten = '{listen}'\ndatabase = '{database}'\nstorage = 'file://{dir}/storage'\n\
          url = 'http://api.test:5000'\nweb_url = 'http://{{app}}.localhost:8080/'\n\
          stack = 'openruko-12'\ntemplate = 'openruko-build'\n{extra}\n\
          [api.components]\nserve = '{serve}'\nadmin = '{admin}'\n\
@@ -49,6 +75,18 @@ pub(crate) fn config(dir: &Path, listen: &str, extra: &str) -> String {
     )
 }
 
+pub(crate) struct World {
+    pub(crate) url: String,
+    /// The Platform API.
+    pub(crate) public_url: String,
+    pub(crate) serve: ApiClient,
+    pub(crate) admin: ApiClient,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<JoinHandle<()>>,
+    /// Dropped last.
+    pub(crate) home: Home,
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         Self::with("")
@@ -56,11 +94,11 @@ impl World {
 
     /// With further lines in `[api]`.
     pub(crate) fn with(extra: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let config = Config::parse(&config(dir.path(), "127.0.0.1:0", extra), std::iter::empty()).unwrap();
+        let home = Home::new();
+        let config = Config::parse(&home.config("127.0.0.1:0", extra), std::iter::empty()).unwrap();
         let settings = Settings::try_from(config.api().unwrap()).unwrap();
         let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(Server::bind(settings)).unwrap();
+        let server = runtime.block_on(openruko_api::Server::bind(settings)).unwrap();
         let url = format!("http://{}", server.address());
         let public_url = format!("http://{}", server.public_address().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -70,13 +108,13 @@ impl World {
             }));
         });
         Self {
-            dir,
             serve: ApiClient::new(&url, SERVE.into()).unwrap(),
             admin: ApiClient::new(&url, ADMIN.into()).unwrap(),
             url,
             public_url,
             stop: Some(stop),
             server: Some(thread),
+            home,
         }
     }
 
@@ -107,7 +145,7 @@ impl World {
     }
 
     pub(crate) fn storage(&self, key: &str) -> String {
-        format!("file://{}/storage/{key}", self.dir.path().display())
+        format!("file://{}/storage/{key}", self.home.dir.path().display())
     }
 }
 
@@ -172,8 +210,4 @@ pub(crate) fn commit(base_version: u64) -> Commit {
 
 pub(crate) fn moved(name: &str, to: char) -> RefUpdate {
     RefUpdate { name: name.into(), old: commit_id('0'), new: commit_id(to) }
-}
-
-pub(crate) fn database(dir: &Path) -> PathBuf {
-    dir.join("api.db")
 }

@@ -13,6 +13,7 @@ use ruko_core::{Exit, Fault, Hint};
 mod access;
 mod app;
 mod config;
+mod db;
 mod escaped;
 mod history;
 mod key;
@@ -38,6 +39,16 @@ pub(crate) struct AdminArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Api(ApiCommand),
+    /// Move the API's database from SQLite to PostgreSQL or back
+    #[command(subcommand)]
+    Db(db::Command),
+}
+
+/// What goes through the API.
+#[derive(Debug, Subcommand)]
+enum ApiCommand {
     /// Add, list and remove users
     #[command(subcommand)]
     User(user::Command),
@@ -69,10 +80,14 @@ enum Command {
 /// # Errors
 /// What was refused and why; 75 where trying again later may help.
 pub(crate) fn run(args: AdminArgs, config: &Config) -> Result<Exit, Fault> {
+    let command = match args.command {
+        Command::Db(command) => return db::run(command),
+        Command::Api(command) => command,
+    };
     let config = config.admin()?;
     let (stdout, is_terminal) = (io::stdout().lock(), io::stdout().is_terminal());
     let mut out: Box<dyn Write> = if is_terminal { Box::new(Escaped::new(stdout)) } else { Box::new(stdout) };
-    match carry_out(args, config, &mut io::stdin().lock(), &mut out) {
+    match carry_out(command, config, &mut io::stdin().lock(), &mut out) {
         Err(Failure::Reader) => Ok(Exit::Ok),
         Err(Failure::Fault(fault)) => Err(fault),
         Ok(()) => Ok(Exit::Ok),
@@ -80,23 +95,23 @@ pub(crate) fn run(args: AdminArgs, config: &Config) -> Result<Exit, Fault> {
 }
 
 fn carry_out(
-    args: AdminArgs,
+    command: ApiCommand,
     config: &AdminConfig,
     stdin: &mut dyn Read,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let client =
         &ApiClient::from_token_file(&config.api_url, &config.token_file).map_err(|e| fault(e, config))?;
-    let done = match args.command {
-        Command::User(command) => user::run(command, client, out),
-        Command::Key(command) => key::run(command, client, stdin, out),
-        Command::App(command) => app::run(command, client, out),
-        Command::Access(command) => access::run(&command, client, out),
-        Command::Config(command) => config::run(command, client, stdin, out),
-        Command::Buildpacks(command) => app::run_buildpacks(command, client, out),
-        Command::Releases(args) => history::releases(&args, client, out),
-        Command::Builds(args) => history::builds(&args, client, out),
-        Command::Output(args) => history::output(&args, client, out),
+    let done = match command {
+        ApiCommand::User(command) => user::run(command, client, out),
+        ApiCommand::Key(command) => key::run(command, client, stdin, out),
+        ApiCommand::App(command) => app::run(command, client, out),
+        ApiCommand::Access(command) => access::run(&command, client, out),
+        ApiCommand::Config(command) => config::run(command, client, stdin, out),
+        ApiCommand::Buildpacks(command) => app::run_buildpacks(command, client, out),
+        ApiCommand::Releases(args) => history::releases(&args, client, out),
+        ApiCommand::Builds(args) => history::builds(&args, client, out),
+        ApiCommand::Output(args) => history::output(&args, client, out),
     };
     done.map_err(|error| match error {
         Error::Api(error) => match is_broken_pipe(&error) {

@@ -65,8 +65,9 @@ impl World {
     fn attempt(&self, words: &str, stdin: &str) -> Result<String, Fault> {
         let words = std::iter::once("admin").chain(words.split(' '));
         let cli = Cli::try_parse_from(words).map_err(|e| Fault::usage(e.to_string()))?;
+        let Command::Api(command) = cli.args.command else { panic!("it does not go through the API") };
         let mut out = Vec::new();
-        match carry_out(cli.args, &self.config, &mut stdin.as_bytes(), &mut out) {
+        match carry_out(command, &self.config, &mut stdin.as_bytes(), &mut out) {
             Ok(()) => Ok(String::from_utf8(out).unwrap()),
             Err(Failure::Fault(fault)) => Err(fault),
             Err(Failure::Reader) => panic!("nobody closed the output"),

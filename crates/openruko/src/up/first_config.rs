@@ -82,6 +82,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
         api: Some(ApiConfig {
             listen: args.api_listen,
             database: format!("sqlite://{}", state.api().join("openruko.db").display()),
+            database_password_file: None,
             storage: format!("file://{}", state.storage().display()),
             url: api_url.clone(),
             web_url: "http://{app}.localhost:8080/".to_owned(),

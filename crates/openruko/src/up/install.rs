@@ -6,13 +6,13 @@ use ruko_core::{Fault, Hint};
 
 /// An installation below a prefix.
 #[derive(Clone, Debug)]
-pub(super) struct Install {
+pub(crate) struct Install {
     prefix: PathBuf,
 }
 
 impl Install {
     /// The installation that this program belongs to: it is `PREFIX/bin/openruko`.
-    pub(super) fn find() -> Result<Self, Fault> {
+    pub(crate) fn find() -> Result<Self, Fault> {
         let me = std::env::current_exe().fault("cannot find myself")?;
         let install = Self::at(&me)?;
         for needed in [install.api(), install.serve(), install.container(), install.templates()] {
@@ -42,7 +42,7 @@ impl Install {
         self.prefix.join("share/openruko")
     }
 
-    pub(super) fn api(&self) -> PathBuf {
+    pub(crate) fn api(&self) -> PathBuf {
         self.libexec().join("openruko-api")
     }
 

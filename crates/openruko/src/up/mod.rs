@@ -20,7 +20,7 @@ use ruko_core::{Exit, Fault, Hint, message};
 use ruko_sys::{Lock, Tool, ToolError};
 
 use children::{Child, Children};
-use install::Install;
+pub(crate) use install::Install;
 use reaper::Reaper;
 use state::State;
 
