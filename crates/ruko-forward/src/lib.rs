@@ -31,7 +31,7 @@ use ruko_core::{Fault, Hint};
 use arguments::Plan;
 use environment::{Environment, Surroundings};
 use git::{HttpAccess, Repository};
-use remotes::{GitUrls, Remotes};
+use remotes::GitUrls;
 
 pub use forward::Forwarder;
 pub use upstream::Upstream;
@@ -84,22 +84,19 @@ pub fn run(upstream: &Upstream, heroku: &Heroku, args: &[OsString]) -> Result<i3
     let urls = GitUrls::new(upstream)?;
     let access = HttpAccess::new(&urls.http_origin, upstream.ca_file.as_deref());
     let plan = Plan::new(args, heroku.transport);
-    let here = Repository(Path::new("."));
-    let before = here.remotes();
-    let status = run_cli(upstream, heroku, &urls, &access, &plan)?;
-    let lasting = shell_words::join(["openruko", "git:credentials", "--server", &upstream.name]);
-    let settle = |repository: Repository<'_>, before: &Remotes, told: Option<&str>| {
-        let settled = urls.settle(before, &repository.remotes(), plan.transport, told);
-        repository.settle(&settled, &access, &lasting)
+    let (place, told) = match &plan.command {
+        arguments::Command::Remote(name) => (Some(Path::new(".")), Some(name.as_str())),
+        arguments::Command::Create | arguments::Command::Other => (Some(Path::new(".")), None),
+        arguments::Command::Clone(directory) => (directory.as_ref().map(Path::new), None),
     };
-    match &plan.command {
-        arguments::Command::Remote(name) => settle(here, &before, Some(name))?,
-        arguments::Command::Create | arguments::Command::Other => settle(here, &before, None)?,
-        arguments::Command::Clone(directory) => {
-            let made =
-                directory.as_ref().map(Path::new).filter(|directory| status == 0 && directory.is_dir());
-            made.map_or(Ok(()), |directory| settle(Repository(directory), &Remotes::new(), None))?;
-        }
+    let repository = place.map(Repository);
+    let remotes = || repository.as_ref().map(Repository::remotes).unwrap_or_default();
+    let before = remotes();
+    let status = run_cli(upstream, heroku, &urls, &access, &plan)?;
+    let settled = urls.settle(&before, &remotes(), plan.transport, told);
+    if let Some(repository) = &repository {
+        let lasting = shell_words::join(["openruko", "git:credentials", "--server", &upstream.name]);
+        repository.settle(&settled, &access, &lasting)?;
     }
     Ok(status)
 }
@@ -166,7 +163,9 @@ impl Scratch {
     const GIT_CONFIG: &str = "gitconfig";
 
     fn new(inherited: &Environment, certificate: &str) -> Result<Self, Fault> {
-        let dir = tempfile::Builder::new().prefix("openruko-").tempdir().fault("no temporary directory")?;
+        let private = std::fs::Permissions::from_mode(0o700);
+        let dir = tempfile::Builder::new().prefix("openruko-").permissions(private).tempdir();
+        let dir = dir.fault("no temporary directory")?;
         let scratch = Self(dir);
         scratch.write(Self::CA_FILE, &certificates(inherited, certificate))?;
         scratch.write(Self::GIT_CONFIG, &including(&environment::git_config_files(inherited)))?;

@@ -64,7 +64,7 @@ fn wait<T>(signal: &Mutex<Receiver<T>>) -> T {
 
 fn path(url: &Value) -> &str {
     let url = url.as_str().unwrap();
-    &url[url.find("//").unwrap() + 2..].trim_start_matches(|c| c != '/')[..]
+    url[url.find("//").unwrap() + 2..].trim_start_matches(|c| c != '/')
 }
 
 #[test]

@@ -5,12 +5,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use ruko_forward::Upstream;
+use ruko_forward::{GitTransport, Heroku, Upstream};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned, crypto,
@@ -273,4 +274,124 @@ pub(crate) fn rest(from: &mut impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = from.read_to_end(&mut bytes);
     bytes
+}
+
+/// The variable that makes a test program the program that developers call.
+const CALL: &str = "OPENRUKO_TEST_CALL";
+
+/// A developer's machine: a home, a search path, and an environment without anything else.
+pub(crate) struct Machine {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) upstream: Upstream,
+    pub(crate) heroku: PathBuf,
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Machine {
+    pub(crate) fn new(upstream: Upstream, heroku: PathBuf) -> Self {
+        let machine = Self { dir: tempfile::tempdir().unwrap(), upstream, heroku, variables: Vec::new() };
+        for dir in ["home", "tmp", "bin", "work"] {
+            std::fs::create_dir(machine.path(dir)).unwrap();
+        }
+        machine
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// A command in the directory `work`, with this machine's environment.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        let path = std::env::var_os("PATH").unwrap();
+        let path = std::env::join_paths([self.path("bin")].into_iter().chain(std::env::split_paths(&path)));
+        command.current_dir(self.path("work")).env_clear().env("PATH", path.unwrap());
+        command.env("HOME", self.path("home")).env("TMPDIR", self.path("tmp"));
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn git(&self, args: &[&str]) -> String {
+        let output = self.command("git").args(args).output().unwrap();
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// A call of the program that developers call. It is this test program, in a process of its own: it
+    /// has a working directory and signals.
+    pub(crate) fn call(&self, args: &[&str]) -> Command {
+        let mut command = self.command(std::env::current_exe().unwrap());
+        command.args(["openruko", "--exact", "--nocapture", "--quiet"]);
+        let upstream = &self.upstream;
+        let call = serde_json::json!({
+            "upstream": [upstream.name, upstream.url, upstream.token, upstream.git_url, upstream.ssh_url],
+            "ca_file": upstream.ca_file,
+            "heroku": self.heroku,
+            "openruko": self.path("bin/openruko"),
+            "args": args,
+        });
+        command.env(CALL, call.to_string());
+        command
+    }
+
+    pub(crate) fn openruko(&self, args: &[&str]) -> Ended {
+        self.openruko_with(args, "")
+    }
+
+    pub(crate) fn openruko_with(&self, args: &[&str], stdin: &str) -> Ended {
+        let mut child = self.call(args).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        Ended {
+            status: output.status.code().unwrap(),
+            stdout: stdout.strip_prefix("\nrunning 1 test\n").unwrap().to_owned(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Everything that was left in the directory for temporary files.
+    pub(crate) fn left_over(&self) -> usize {
+        std::fs::read_dir(self.path("tmp")).unwrap().count()
+    }
+}
+
+/// What a test program does in a process of its own: the call that it was given, if there is one.
+#[expect(clippy::exit, reason = "the status of the program is what is tested")]
+pub(crate) fn be_openruko() {
+    let Ok(call) = std::env::var(CALL) else { return };
+    let call: serde_json::Value = serde_json::from_str(&call).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let [name, url, token, git_url, ssh_url] = [0, 1, 2, 3, 4].map(|index| text(&call["upstream"][index]));
+    let ca_file = call["ca_file"].as_str().map(PathBuf::from);
+    let upstream = Upstream { name, url, token, git_url, ssh_url, ca_file };
+    let heroku = Heroku {
+        program: text(&call["heroku"]).into(),
+        openruko: text(&call["openruko"]).into(),
+        transport: GitTransport::default(),
+    };
+    let args: Vec<_> = call["args"].as_array().unwrap().iter().map(|arg| text(arg).into()).collect();
+    std::process::exit(match ruko_forward::run(&upstream, &heroku, &args) {
+        Ok(status) => status,
+        Err(fault) => {
+            eprintln!("openruko: {fault}");
+            99
+        }
+    })
 }
