@@ -15,7 +15,7 @@ use base64::Engine;
 use common::{Authority, Client, Head, PATIENCE, Server, Stream, TOKEN, answer, ask, json, rest, send};
 use ruko_forward::Forwarder;
 use serde_json::{Value, json};
-use tokio_rustls::rustls::{ClientConnection, ServerConnection, StreamOwned};
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
 /// A server with a forwarder before it.
 struct Site {
@@ -340,10 +340,7 @@ fn slow_streams_keep_nobody_waiting() {
 }
 
 /// A stand-in for the place where dynos are reached. `serve` gets each connection with its first line.
-fn rendezvous(
-    authority: &Authority,
-    serve: impl Fn(String, StreamOwned<ServerConnection, TcpStream>) + Send + 'static,
-) -> u16 {
+fn rendezvous(authority: &Authority, serve: impl Fn(String, Stream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let config = authority.server(&["localhost"]);
@@ -352,8 +349,7 @@ fn rendezvous(
             let mut stream = common::accept(config.clone(), stream.unwrap());
             let mut line = String::new();
             if stream.read_line(&mut line).is_ok() {
-                assert_eq!(stream.buffer(), b"");
-                serve(line, stream.into_inner());
+                serve(line, stream);
             }
         }
     });
@@ -395,17 +391,17 @@ fn a_dyno_is_reached_record_by_record() {
     let authority = Authority::new();
     let port = rendezvous(&authority, |line, mut stream| {
         assert_eq!(line, "ef29?x=1\r\n");
-        assert_eq!(stream.conn.server_name(), Some("localhost"));
+        assert_eq!(stream.get_ref().conn.server_name(), Some("localhost"));
         // Three records that leave in one packet.
         for record in ["rendezvous\r\n", "out", "\u{ffff} heroku-command-exit-status: 0\n"] {
-            assert_eq!(stream.conn.writer().write(record.as_bytes()).unwrap(), record.len());
+            assert_eq!(stream.get_mut().conn.writer().write(record.as_bytes()).unwrap(), record.len());
         }
-        stream.flush().unwrap();
+        stream.get_mut().flush().unwrap();
         let mut said = [0; 6];
         stream.read_exact(&mut said).unwrap();
-        stream.write_all(&said).unwrap();
-        stream.conn.send_close_notify();
-        stream.flush().unwrap();
+        stream.get_mut().write_all(&said).unwrap();
+        stream.get_mut().conn.send_close_notify();
+        stream.get_mut().flush().unwrap();
     });
     let site = attaching(&authority, format!("rendezvous://localhost:{port}/ef29?x=1"));
     let dyno = site.ask_json("POST /apps/shop/dynos");
@@ -431,15 +427,15 @@ fn much_input_and_much_output_do_not_block_each_other() {
     // Writes all before it reads anything: whoever waits for it to read is stuck.
     let port = rendezvous(&authority, |_, mut stream| {
         for _ in 0..PIECES {
-            stream.write_all(&[b'o'; PIECE]).unwrap();
+            stream.get_mut().write_all(&[b'o'; PIECE]).unwrap();
         }
         let mut count = 0;
         let mut piece = vec![0; PIECE];
         while count < PIECE * PIECES {
             count += stream.read(&mut piece).unwrap();
         }
-        stream.conn.send_close_notify();
-        stream.flush().unwrap();
+        stream.get_mut().conn.send_close_notify();
+        stream.get_mut().flush().unwrap();
     });
     let site = attaching(&authority, format!("rendezvous://localhost:{port}/s"));
     let dyno = site.ask_json("POST /apps/shop/dynos");
