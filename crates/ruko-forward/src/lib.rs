@@ -15,6 +15,7 @@ mod child;
 mod environment;
 mod forward;
 mod git;
+mod proxy;
 mod remotes;
 mod rendezvous;
 mod rewrite;

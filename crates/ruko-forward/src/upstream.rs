@@ -16,6 +16,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
+use crate::proxy::Proxies;
+
 /// How long name look-up, connection and TLS may take together. Longer than a TCP handshake whose first
 /// two packets are lost; a server that is not there says so at once.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -79,19 +81,27 @@ impl Origin {
         path.starts_with('/').then_some(path)
     }
 
-    fn is_loopback(&self) -> bool {
-        let address = self.host.parse::<std::net::IpAddr>();
-        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-    }
-
     /// The value of `Host`.
     fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         match (self.secure, self.port) {
-            (true, 443) | (false, 80) => host,
-            (_, port) => format!("{host}:{port}"),
+            (true, 443) | (false, 80) => bracketed(&self.host),
+            (_, port) => authority(&self.host, port),
         }
     }
+}
+
+/// Whether a host is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Host and port as they stand in a URL.
+pub(crate) fn authority(host: &str, port: u16) -> String {
+    format!("{}:{port}", bracketed(host))
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 impl fmt::Display for Origin {
@@ -146,7 +156,7 @@ fn api_origin(url: &str) -> Result<Origin, Fault> {
     if !matches!(uri.path_and_query().map(|path| path.as_str()), None | Some("/")) {
         return Err(refused("it has a path"));
     }
-    if !origin.secure && !origin.is_loopback() {
+    if !origin.secure && !is_loopback(&origin.host) {
         return Err(refused(
             "plain http is for this machine only, since anyone on the way could read the token",
         )
@@ -183,9 +193,12 @@ impl<T: AsyncBufRead + AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// A connection with or without TLS.
 pub(crate) type Connection = Box<dyn Duplex>;
 
-/// Connects, and verifies whom.
+/// Connects, through a proxy where the environment names one, and verifies to whom.
 #[derive(Clone)]
-pub(crate) struct Dialer(TlsConnector);
+pub(crate) struct Dialer {
+    tls: TlsConnector,
+    proxies: Arc<Proxies>,
+}
 
 impl Dialer {
     /// Trusts what the system trusts, and the certificates in `ca_file`.
@@ -205,7 +218,7 @@ impl Dialer {
             .fault("TLS cannot be set up")?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), proxies: Arc::new(Proxies::from_env()) })
     }
 
     async fn connect(&self, origin: &Origin) -> Result<Connection, NoConnection> {
@@ -224,11 +237,12 @@ impl Dialer {
     ) -> Result<TlsStream<TcpStream>, NoConnection> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| NoConnection(format!("`{}` is no host name", host.escape_debug())))?;
-        within(async { Ok(self.0.connect(name, tcp(host, port).await?).await?) }).await
+        within(async { Ok(self.tls.connect(name, self.proxies.connect(host, port).await?).await?) }).await
     }
 }
 
-async fn tcp(host: &str, port: u16) -> std::io::Result<TcpStream> {
+/// Connects without a proxy.
+pub(crate) async fn tcp(host: &str, port: u16) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect((host, port)).await?;
     // Keys that are typed and short answers should leave at once.
     stream.set_nodelay(true)?;
