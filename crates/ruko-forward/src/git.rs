@@ -59,6 +59,13 @@ impl Repository<'_> {
         remotes
     }
 
+    /// The remote that the CLI takes where several are set (`heroku.remote`).
+    pub(crate) fn default_remote(&self) -> Option<String> {
+        let output = self.git(["config", "heroku.remote"]).output().ok()?;
+        let name = String::from_utf8(output.stdout).ok()?;
+        Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+    }
+
     /// Does what was found to be done for remotes.
     ///
     /// # Errors

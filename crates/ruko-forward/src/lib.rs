@@ -146,7 +146,15 @@ fn git_settings(
         arguments::Command::Remote(_) | arguments::Command::Clone(_) => urls.leading_to(plan.transport),
         arguments::Command::Create | arguments::Command::Other => urls.shown_to_cli(),
     };
-    http.chain(forms).collect()
+    http.chain(forms).chain(no_foreign_default(urls)).collect()
+}
+
+/// A default remote that leads to the user's real Heroku would hide ours: then there is none.
+fn no_foreign_default(urls: &GitUrls) -> Option<(String, String)> {
+    let here = Repository(Path::new("."));
+    let name = here.default_remote()?;
+    let ours = here.remotes().get(&name).is_some_and(|url| urls.is_ours(url));
+    (!ours).then(|| ("heroku.remote".to_owned(), String::new()))
 }
 
 /// The CLI announces Heroku's terms of service once for each cache; it is not Heroku's service that is

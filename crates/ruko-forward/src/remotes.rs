@@ -113,6 +113,11 @@ impl GitUrls {
         settled.collect()
     }
 
+    /// Whether an address is that of a repository on this server.
+    pub(crate) fn is_ours(&self, url: &str) -> bool {
+        self.cli.app(url).is_some() || self.transport(url).is_some()
+    }
+
     fn form(&self, transport: GitTransport) -> &Form {
         match transport {
             GitTransport::Ssh => &self.ssh,
@@ -217,6 +222,8 @@ mod tests {
     #[test]
     fn a_remote_that_was_not_written_is_left_alone() {
         let urls = usual();
+        assert!(urls.is_ours(HTTPS) && urls.is_ours(SSH));
+        assert!(!urls.is_ours("https://git.heroku.com/shop.git"));
         for before in [[("openruko", HTTPS)], [("openruko", SSH)]] {
             assert_eq!(settled(&urls, &before, &before, Ssh, None), []);
         }

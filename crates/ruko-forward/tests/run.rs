@@ -231,3 +231,16 @@ fn a_clone_that_fails_leaves_the_directory_alone() {
     assert_eq!(machine.openruko(&["git:clone", "-a", "shop"]).status, 0);
     assert_eq!(machine.git(&["-C", "shop", "config", "remote.openruko.url"]), CLI);
 }
+
+#[test]
+fn a_default_remote_counts_only_when_it_is_ours() {
+    let machine = machine("git config heroku.remote");
+    machine.git(&["init", "-q"]);
+    assert_eq!(machine.openruko(&["ps"]).stdout, "");
+    machine.git(&["remote", "add", "production", "https://git.heroku.com/shop.git"]);
+    machine.git(&["remote", "add", "staging", SSH]);
+    for (default, seen) in [("production", "\n"), ("gone", "\n"), ("staging", "staging\n")] {
+        machine.git(&["config", "heroku.remote", default]);
+        assert_eq!(machine.openruko(&["ps"]).stdout, seen, "{default}");
+    }
+}

@@ -214,6 +214,10 @@ fn an_app_is_made_found_renamed_and_destroyed() {
         let undecided = machine.openruko(&["config"]);
         assert!(undecided.stderr.contains("Multiple apps"), "{version}: {undecided:?}");
         machine.git(&["remote", "rm", "staging"]);
+        machine.git(&["remote", "add", "heroku", "https://git.heroku.com/other.git"]);
+        machine.git(&["config", "heroku.remote", "heroku"]);
+        done(version, &machine.openruko(&["config"]), "value of shop");
+        machine.git(&["remote", "rm", "heroku"]);
         done(version, &machine.openruko(&["apps:rename", "market"]), "https://market.apps.test/");
         assert_eq!(machine.git(&["config", "remote.openruko.url"]), paas.ssh("market"));
         done(version, &machine.openruko(&["apps:destroy", "--confirm", "market"]), "");
