@@ -12,7 +12,7 @@ mod serve;
 
 pub use admin::Made;
 pub use error::{ApiClientError, NoAnswer};
-pub use serve::Opened;
+pub use serve::{Authentication, Opened};
 
 use std::fmt;
 use std::path::Path;

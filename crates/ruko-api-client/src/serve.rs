@@ -1,7 +1,8 @@
 //! The calls of the component `serve`: keys, access, pushes and fetches.
 
 use ruko_api_types::{
-    Abort, Access, Commit, Committed, Fetch, Holder, KeyOwner, OpenFetch, OpenPush, Output, Push,
+    Abort, Access, Authenticate, Authenticated, Commit, Committed, Fetch, Holder, INVALID_TOKEN, KeyOwner,
+    OpenFetch, OpenPush, Output, Push,
 };
 use ruko_core::{AppName, PushId, UserName};
 
@@ -19,7 +20,36 @@ pub enum Opened {
     Denied,
 }
 
+/// The answer to the question whose token it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// This user's.
+    User(UserName),
+    /// Nobody's, or it has expired.
+    Refused,
+    /// There were too many wrong ones; the API's own words say when to try again.
+    Throttled(String),
+}
+
 impl ApiClient {
+    /// Whose token it is.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call: nobody is then let in.
+    pub fn authenticate(&self, asked: &Authenticate) -> Result<Authentication, ApiClientError> {
+        let answer = self.post("/internal/authenticate", asked)?;
+        match answer.json::<Authenticated>() {
+            Ok(Authenticated { user }) => Ok(Authentication::User(user)),
+            Err(ApiClientError::Refused { status: 401, id, .. }) if id == INVALID_TOKEN => {
+                Ok(Authentication::Refused)
+            }
+            Err(ApiClientError::Refused { status: 429, message, .. }) => {
+                Ok(Authentication::Throttled(message))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
     /// Whose key has this fingerprint (`SHA256:…`); none when it is nobody's.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! `openruko-serve` asks about keys and pushes, `openruko admin` manages users and apps.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ruko_core::config::BuildLimits;
 use ruko_core::{AppName, CommitId, ConfigVarName, ProcessType, PushId, StackName, TemplateName, UserName};
@@ -19,6 +20,33 @@ pub struct KeyOwner {
     /// Algorithm and base64 blob, without options and comment: `ssh-ed25519 AAAA…`.
     pub public_key: String,
 }
+
+/// `POST /internal/authenticate`: whose token is it? Asked for each request of git over HTTP. Its `Debug`
+/// leaves the token out.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authenticate {
+    /// What the client sent as its password or Bearer token.
+    pub token: String,
+    /// The client's address, for throttling and for the audit.
+    pub address: IpAddr,
+}
+
+impl std::fmt::Debug for Authenticate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authenticate").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// The answer (200): the token is good. One that is not is refused with 401 and the id
+/// [`INVALID_TOKEN`]; too many of them from one address with 429.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authenticated {
+    /// Whose token it is.
+    pub user: UserName,
+}
+
+/// The id of the refusal of a user's token, unlike that of the calling component's own.
+pub const INVALID_TOKEN: &str = "invalid_token";
 
 /// What a user wants to do with an app's repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
