@@ -7,6 +7,8 @@ state=${1:?usage: demo.sh STATE-DIRECTORY}
 here=$(cd "$(dirname "$0")/.." && pwd)
 ssh_port=${DEMO_SSH_PORT:-2222}
 api_port=${DEMO_API_PORT:-5000}
+public_port=${DEMO_PUBLIC_PORT:-5001}
+git_port=${DEMO_GIT_PORT:-5002}
 log=$state/up.log
 openruko=$state/prefix/bin/openruko
 work=
@@ -71,6 +73,7 @@ fresh_state
 # What the demo before said there would count as said now.
 : >"$log"
 "$openruko" up --state "$state/state" --ssh-listen "127.0.0.1:$ssh_port" --api-listen "127.0.0.1:$api_port" \
+  --public-listen "127.0.0.1:$public_port" --git-listen "127.0.0.1:$git_port" \
   --bridge rkdemo0 --subnet 10.212.0.1/24 2>"$log" &
 up=$!
 until grep -q 'openruko is up' "$log"; do

@@ -42,6 +42,12 @@ fn the_host_side_of_a_push_unpacks_nothing() {
 }
 
 #[test]
+fn the_door_for_git_over_http_knows_nothing_of_repositories() {
+    let unwanted = ["ruko-archive", "ruko-channel", "ruko-storage", "ruko-lxc", "tar", "sqlx"];
+    expect_none_of("openruko-git", &unwanted);
+}
+
+#[test]
 fn tools_have_no_async_runtime() {
     for package in ["openruko-serve", "ruko-fetch", "ruko-container", "ruko-slug", "openruko"] {
         expect_none_of(package, &["tokio", "hyper", "sqlx"]);

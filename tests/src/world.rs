@@ -43,14 +43,16 @@ impl World {
             .tempdir_in(WORLDS)
             .unwrap();
         let lock = Lock::try_take(&dir.path().join("lock")).unwrap().expect("a new directory is nobody's");
-        let (ssh, api) = (free_address(), free_address());
+        let [ssh, api, public, git] = free_addresses();
         let (bridge, subnet, network) = free_network();
         let world = Self { dir, ssh, up: Mutex::new(None), _locks: [lock, network] };
         world.install();
         let first = ["--ssh-listen", &ssh.to_string(), "--api-listen", &api.to_string(), "--bridge", &bridge]
             .map(str::to_owned)
             .into_iter()
-            .chain(["--subnet".to_owned(), subnet]);
+            .chain(["--subnet".to_owned(), subnet])
+            .chain(["--public-listen".to_owned(), public.to_string()])
+            .chain(["--git-listen".to_owned(), git.to_string()]);
         world.up(first);
         world.down();
         let mut config = world.config();
@@ -328,8 +330,10 @@ fn sweep() {
     }
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// All held at once, so that no two are the same.
+fn free_addresses<const COUNT: usize>() -> [SocketAddr; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
 }
 
 /// A bridge name and a network that nobody on this machine has, and the lock that keeps it so.

@@ -4,6 +4,7 @@
 mod access;
 mod builds;
 mod crashes;
+mod http;
 mod limits;
 mod platform;
 mod sandbox;
@@ -23,6 +24,7 @@ fn tests() -> Vec<(&'static str, Test)> {
         access::TESTS,
         builds::TESTS,
         crashes::TESTS,
+        http::TESTS,
         limits::TESTS,
         platform::TESTS,
         sandbox::TESTS,

@@ -10,10 +10,10 @@ use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
 use ruko_core::{Exit, Fault, Hint, UserName};
 
 use crate::context::Context;
-use crate::request::{self, Request, Service};
+use crate::request::{self, Exchange, Request, Service};
 use crate::{events, fetch, finish, inner_ssh, keys, push, terminal};
 
-/// The forced command of sshd: runs one git service for one user.
+/// The forced command of sshd, and what openruko-git starts: runs one git service for one user.
 #[derive(Parser)]
 #[command(
     name = "openruko-serve",
@@ -27,10 +27,26 @@ struct Cli {
     /// Read the configuration and act on nothing.
     #[arg(long)]
     check: bool,
+    /// Only say what the service offers: the answer to git's `info/refs`.
+    #[arg(long, conflicts_with = "stateless_rpc")]
+    advertise: bool,
+    /// Answer one request of git over HTTP, read from stdin.
+    #[arg(long)]
+    stateless_rpc: bool,
     #[command(subcommand)]
     command: Option<Command>,
     /// On whose behalf: sshd has checked this user's key.
     user: Option<UserName>,
+}
+
+impl Cli {
+    fn exchange(&self) -> Exchange {
+        match (self.advertise, self.stateless_rpc) {
+            (true, _) => Exchange::Advertisement,
+            (_, true) => Exchange::StatelessRpc,
+            _ => Exchange::Whole,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -62,6 +78,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Ok });
         }
     };
+    let exchange = cli.exchange();
     match (cli.command, cli.user) {
         _ if cli.check => ruko_core::report("openruko-serve", check(&cli.config)),
         (Some(Command::Keys { fingerprint }), _) => {
@@ -72,7 +89,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             ruko_core::report("openruko-serve", inner_ssh::connect(SocketAddrV4::new(address, port)))
         }
         (Some(Command::Finish), _) => ruko_core::report("openruko-serve", finish::run()),
-        (None, Some(user)) => serve(cli.config, &user),
+        (None, Some(user)) => serve(cli.config, &user, exchange),
         (None, None) => {
             let fault = Fault::usage("who is it for? give a user name, or `keys FINGERPRINT`");
             ruko_core::report("openruko-serve", Err(fault))
@@ -87,9 +104,9 @@ fn check(path: &std::path::Path) -> Result<Exit, Fault> {
 }
 
 /// One git service for one user. Failures are told to the app developer, not to an admin.
-fn serve(config_path: PathBuf, user: &UserName) -> ExitCode {
+fn serve(config_path: PathBuf, user: &UserName, exchange: Exchange) -> ExitCode {
     let original = std::env::var_os("SSH_ORIGINAL_COMMAND");
-    let request = match request::parse(original.as_deref()) {
+    let request = match request::parse(original.as_deref(), exchange) {
         Ok(request) => request,
         Err(refusal) => {
             terminal::trouble(refusal);
@@ -111,8 +128,11 @@ fn serve(config_path: PathBuf, user: &UserName) -> ExitCode {
 
 fn run(context: &Context, user: &UserName, request: &Request) -> Result<ExitCode, Fault> {
     let events = events::Events::watch_client_and_signals().fault("Cannot watch the connection")?;
-    match request.service {
-        Service::ReceivePack => push::run(context, user, &request.app, events),
-        Service::UploadPack | Service::UploadArchive => fetch::run(context, user, request, events),
+    match (request.service, request.exchange) {
+        (Service::ReceivePack, Exchange::Advertisement) => {
+            fetch::advertise_push(context, user, request, events)
+        }
+        (Service::ReceivePack, _) => push::run(context, user, request, events),
+        (Service::UploadPack | Service::UploadArchive, _) => fetch::run(context, user, request, events),
     }
 }

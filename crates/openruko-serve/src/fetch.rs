@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use ruko_api_types::Fetch;
+use ruko_api_types::{Access, Fetch};
 use ruko_core::{ContainerName, Fault, UserName};
 
 use crate::context::Context;
@@ -27,8 +27,22 @@ pub(crate) fn run(
     match session.start(ContainerName::generate("fetch"), template, &limits) {
         Ok(running) => {
             let host = FetchHost { layers: &repo };
-            Ok(running.git(context, request.service, &host).map_or_else(end, passed_on))
+            Ok(running.git(context, request, &host).map_or_else(end, passed_on))
         }
         Err(cut) => not_started(cut),
     }
+}
+
+/// Says what a push would meet. It changes nothing, so it takes no lease and leaves no record; but it is
+/// for those only who may push.
+pub(crate) fn advertise_push(
+    context: &Context,
+    user: &UserName,
+    request: &Request,
+    events: Events,
+) -> Result<ExitCode, Fault> {
+    if !context.api.authorize(user, &request.app, Access::Write).map_err(|why| api_down(&why))? {
+        return Err(denied(&request.app));
+    }
+    run(context, user, request, events)
 }

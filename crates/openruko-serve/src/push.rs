@@ -13,7 +13,7 @@ use crate::events::Events;
 use crate::finish::Plan;
 use crate::host::{Outcome, PushHost};
 use crate::lease::Lease;
-use crate::request::Service;
+use crate::request::Request;
 use crate::session::{self, Cut, Running, Session};
 use crate::terminal;
 
@@ -30,9 +30,10 @@ const LONGEST_TERM: Duration = Duration::from_secs(3600);
 pub(crate) fn run(
     context: &Context,
     user: &UserName,
-    app: &AppName,
+    request: &Request,
     events: Events,
 ) -> Result<ExitCode, Fault> {
+    let app = &request.app;
     if !context.api.authorize(user, app, Access::Write).map_err(|why| api_down(&why))? {
         return Err(denied(app));
     }
@@ -41,7 +42,7 @@ pub(crate) fn run(
     let term = Duration::from_secs(push.lease_seconds).min(LONGEST_TERM);
     let lease = Lease::keep(&context.api, &push.push, term, session.events.sender());
     match session.start(push.push.container(), push.template.clone(), &push.limits) {
-        Ok(running) => Ok(build(context, &push, lease, running)),
+        Ok(running) => Ok(build(context, request, &push, lease, running)),
         Err(cut) => {
             lease.give_back(cut.reason());
             not_started(cut)
@@ -98,10 +99,10 @@ fn held(app: &AppName, holder: &Holder) -> Fault {
 
 /// Runs git in the container and sees to it that the lease ends as the push did. From here on git speaks
 /// its protocol: trouble is told in words only.
-fn build(context: &Context, push: &Push, lease: Lease, running: Running) -> ExitCode {
+fn build(context: &Context, request: &Request, push: &Push, lease: Lease, running: Running) -> ExitCode {
     let env = context.config.build.env.clone();
     let host = PushHost::new(&context.api, push, &running.container, env, &running.ended);
-    let ended = running.git(context, Service::ReceivePack, &host);
+    let ended = running.git(context, request, &host);
     host.discard_uncommitted();
     match (host.outcome(), ended) {
         (Outcome::Committed(committed), ended) => {

@@ -27,10 +27,33 @@ impl Service {
     }
 }
 
+/// How much of the service's exchange with its client is carried out (gitprotocol-http(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    /// All of it, over one connection: ssh.
+    Whole,
+    /// What the service offers. Nothing is read from stdin, and nothing can be changed.
+    Advertisement,
+    /// One request from stdin, and its answer.
+    StatelessRpc,
+}
+
+impl Exchange {
+    /// The option of `ruko-slug session`, with a space before it.
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            Self::Whole => "",
+            Self::Advertisement => " --advertise",
+            Self::StatelessRpc => " --stateless-rpc",
+        }
+    }
+}
+
 /// A request that may be asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) service: Service,
+    pub(crate) exchange: Exchange,
     pub(crate) app: AppName,
 }
 
@@ -43,6 +66,8 @@ pub(crate) enum Refusal {
     NotGit,
     /// A repository path that cannot be an app.
     NotAnApp(String),
+    /// A service that git does not have over HTTP.
+    NotOverHttp,
 }
 
 impl fmt::Display for Refusal {
@@ -51,6 +76,7 @@ impl fmt::Display for Refusal {
             Self::Interactive => f.write_str("There is no shell here. ")?,
             Self::NotGit => f.write_str("Only git is served here. ")?,
             Self::NotAnApp(why) => writeln!(f, "{why}.")?,
+            Self::NotOverHttp => f.write_str("Archives are served over ssh only. ")?,
         }
         f.write_str("Use it as a git remote: git remote add openruko ssh://git@HOST:PORT/APP.git")
     }
@@ -58,7 +84,7 @@ impl fmt::Display for Refusal {
 
 /// Parses `SSH_ORIGINAL_COMMAND`. git quotes the path for a shell; some clients spell `git upload-pack`
 /// instead of `git-upload-pack`.
-pub(crate) fn parse(original: Option<&OsStr>) -> Result<Request, Refusal> {
+pub(crate) fn parse(original: Option<&OsStr>, exchange: Exchange) -> Result<Request, Refusal> {
     let Some(original) = original else { return Err(Refusal::Interactive) };
     let original = original.to_str().ok_or(Refusal::NotGit)?;
     if original.trim().is_empty() {
@@ -72,7 +98,10 @@ pub(crate) fn parse(original: Option<&OsStr>) -> Result<Request, Refusal> {
         ["git-upload-archive", path] | ["git", "upload-archive", path] => (Service::UploadArchive, path),
         _ => return Err(Refusal::NotGit),
     };
-    Ok(Request { service, app: app(path)? })
+    if service == Service::UploadArchive && exchange != Exchange::Whole {
+        return Err(Refusal::NotOverHttp);
+    }
+    Ok(Request { service, exchange, app: app(path)? })
 }
 
 /// `my-app`, `my-app.git`, `/my-app.git`, `~/my-app.git`, each with an optional slash at the end.
@@ -101,7 +130,7 @@ mod tests {
     use super::*;
 
     fn parse_str(original: &str) -> Result<Request, Refusal> {
-        parse(Some(OsStr::new(original)))
+        parse(Some(OsStr::new(original)), Exchange::Whole)
     }
 
     #[test]
@@ -116,7 +145,8 @@ mod tests {
             ("git-upload-archive \"my-app.git\"", Service::UploadArchive),
         ] {
             let app = "my-app".parse().unwrap();
-            assert_eq!(parse_str(original), Ok(Request { service, app }), "{original}");
+            let request = Request { service, exchange: Exchange::Whole, app };
+            assert_eq!(parse_str(original), Ok(request), "{original}");
         }
     }
 
@@ -140,8 +170,14 @@ mod tests {
         for original in ["git-upload-pack '../../etc'", "git-upload-pack ''", "git-upload-pack '--x'"] {
             assert!(matches!(parse_str(original), Err(Refusal::NotAnApp(_))), "{original}");
         }
-        assert_eq!(parse(None), Err(Refusal::Interactive));
+        assert_eq!(parse(None, Exchange::Whole), Err(Refusal::Interactive));
         assert_eq!(parse_str("  "), Err(Refusal::Interactive));
+    }
+
+    #[test]
+    fn archives_are_not_served_over_http() {
+        let archive = OsStr::new("git-upload-archive 'my-app.git'");
+        assert_eq!(parse(Some(archive), Exchange::StatelessRpc), Err(Refusal::NotOverHttp));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::container::Container;
 use crate::context::Context;
 use crate::events::{Event, Events};
 use crate::inner_ssh::{self, Endpoint, KeyPair};
-use crate::request::Service;
+use crate::request::Request;
 use crate::runtime_dir::RuntimeDir;
 
 /// How long a container may take to answer.
@@ -168,7 +168,7 @@ impl Running {
     pub(crate) fn git(
         &self,
         context: &Context,
-        service: Service,
+        request: &Request,
         host: &dyn Host,
     ) -> Result<ExitStatus, Cut> {
         let socket = self.dir.join("host.sock");
@@ -176,7 +176,7 @@ impl Running {
         let (listener, ended) = (&listener, &self.ended);
         thread::scope(|scope| {
             scope.spawn(move || answer_connections(listener, host, ended));
-            let outcome = self.run_git(context, service, &socket);
+            let outcome = self.run_git(context, request, &socket);
             self.ended.store(true, Ordering::Release);
             if outcome.is_err() {
                 // The container goes now, whatever the host side is still waiting for.
@@ -188,9 +188,9 @@ impl Running {
         })
     }
 
-    fn run_git(&self, context: &Context, service: Service, socket: &Path) -> Result<ExitStatus, Cut> {
+    fn run_git(&self, context: &Context, request: &Request, socket: &Path) -> Result<ExitStatus, Cut> {
         let mut git =
-            self.spawn_git(context, service, socket).map_err(|fault| Cut::not_started(fault.message))?;
+            self.spawn_git(context, request, socket).map_err(|fault| Cut::not_started(fault.message))?;
         let words = git.stderr.take().map(|words| thread::spawn(move || pass_words_on(words)));
         report_end(&git, self.events.sender());
         let outcome = match self.events.next() {
@@ -210,8 +210,8 @@ impl Running {
         outcome
     }
 
-    fn spawn_git(&self, context: &Context, service: Service, socket: &Path) -> Result<Child, Fault> {
-        let words = format!("session {}", service.name());
+    fn spawn_git(&self, context: &Context, request: &Request, socket: &Path) -> Result<Child, Fault> {
+        let words = format!("session {}{}", request.service.name(), request.exchange.option());
         let mut ssh = inner_ssh::ruko_slug(&self.dir, &self.endpoint, Some(socket), &words, None)?;
         if let Some(protocol) = &context.git_protocol {
             ssh.env("GIT_PROTOCOL", protocol);

@@ -75,6 +75,24 @@ fn a_push_is_never_allowed_because_nobody_could_be_asked() {
 }
 
 #[test]
+fn over_http_it_is_refused_in_the_same_words() {
+    let home = Home::without_api();
+    for exchange in ["--advertise", "--stateless-rpc"] {
+        for service in ["git-receive-pack", "git-upload-pack"] {
+            let out = home.run(Some(&format!("{service} 'my-app.git'")), &[exchange, "alice"]);
+            assert_eq!(out.status.code(), Some(75), "{exchange} {service}");
+            assert!(text(&out.stderr).contains("cannot be asked"), "{}", text(&out.stderr));
+            assert!(text(&out.stdout)[4..].starts_with("ERR "), "{}", text(&out.stdout));
+        }
+        let out = home.run(Some("git-upload-archive 'my-app.git'"), &[exchange, "alice"]);
+        assert_eq!(out.status.code(), Some(1));
+        assert!(text(&out.stderr).contains("over ssh only"), "{}", text(&out.stderr));
+    }
+    assert_eq!(home.run(None, &["--advertise", "--stateless-rpc", "alice"]).status.code(), Some(2));
+    assert_eq!(home.left_behind(), 0);
+}
+
+#[test]
 fn keys_fails_closed() {
     let home = Home::without_api();
     let out = home.run(None, &["keys", "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"]);

@@ -77,6 +77,8 @@ enum Command {
     Session {
         /// What the client asked for
         service: session::Service,
+        #[command(flatten)]
+        exchange: ExchangeArgs,
     },
     /// Be git's pre-receive hook: build, hand over, commit
     Build,
@@ -148,6 +150,27 @@ enum Command {
     },
 }
 
+/// How git is spoken to: over one connection, or by requests of HTTP.
+#[derive(Debug, Args)]
+struct ExchangeArgs {
+    /// Only say what the service offers
+    #[arg(long, conflicts_with = "stateless_rpc")]
+    advertise: bool,
+    /// Answer one request, read from stdin
+    #[arg(long)]
+    stateless_rpc: bool,
+}
+
+impl From<ExchangeArgs> for session::Exchange {
+    fn from(args: ExchangeArgs) -> Self {
+        match args {
+            ExchangeArgs { advertise: true, .. } => Self::Advertisement,
+            ExchangeArgs { stateless_rpc: true, .. } => Self::StatelessRpc,
+            _ => Self::Whole,
+        }
+    }
+}
+
 /// Which repository.
 #[derive(Debug, Args)]
 struct AtRepository {
@@ -193,14 +216,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     umask(Mode::from_bits_truncate(0o022));
     let layout = Layout::from(cli.places);
     match cli.command {
-        Command::Session { service } => session(&layout, service),
+        Command::Session { service, exchange } => session(&layout, service, exchange.into()),
         command => report("ruko-slug", run(&layout, command)),
     }
 }
 
 /// What goes wrong before git speaks is read by the app developer.
-fn session(layout: &Layout, service: session::Service) -> ExitCode {
-    let Err(fault) = session::run(layout, service);
+fn session(layout: &Layout, service: session::Service, exchange: session::Exchange) -> ExitCode {
+    let Err(fault) = session::run(layout, service, exchange);
     let mut err = io::stderr().lock();
     let _ = writeln!(err, "{}", message::trouble(&fault.message));
     fault.exit.into()

@@ -84,19 +84,46 @@ impl Service {
     }
 }
 
+/// How much of a service's exchange with its client is carried out (gitprotocol-http(5)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exchange {
+    /// All of it, over one connection.
+    #[default]
+    Whole,
+    /// What the service offers: the answer to `info/refs`.
+    Advertisement,
+    /// One request and its answer.
+    StatelessRpc,
+}
+
+impl Exchange {
+    /// The options of git's services (git-receive-pack(1), git-upload-pack(1)).
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Whole => &[],
+            Self::Advertisement => &["--stateless-rpc", "--http-backend-info-refs"],
+            Self::StatelessRpc => &["--stateless-rpc"],
+        }
+    }
+}
+
 /// Fetches and lays out the repository, then becomes git. Returns only if something failed.
 ///
 /// # Errors
 /// The repository cannot be had or laid out, or git cannot be run.
-pub fn run(layout: &Layout, service: Service) -> Result<std::convert::Infallible, Fault> {
+pub fn run(layout: &Layout, service: Service, exchange: Exchange) -> Result<std::convert::Infallible, Fault> {
+    if service == Service::UploadArchive && exchange != Exchange::Whole {
+        return Err(Fault::usage("git has no upload-archive over HTTP"));
+    }
     let dir = layout.repository();
     fetch(&layout.socket, &dir)?;
     lay_out(&dir)?;
     let repository = Repository::at(&dir);
-    if service == Service::ReceivePack {
+    if service == Service::ReceivePack && exchange != Exchange::Advertisement {
         repack_if_many(&repository)?;
     }
-    let mut command = repository.git().arg(service.command()).arg(&dir).into_command();
+    let git = repository.git().arg(service.command()).args(exchange.options()).arg(&dir);
+    let mut command = git.into_command();
     command.env("HOME", &layout.home).env("LANG", "C.UTF-8").stdin(std::process::Stdio::inherit());
     // git finds the repository by its argument; these would get in the way of its quarantine.
     command.env_remove("GIT_DIR").env_remove("GIT_OBJECT_DIRECTORY");

@@ -7,7 +7,8 @@ use std::io::Read;
 use std::path::Path;
 
 use ruko_core::config::{
-    AdminConfig, ApiConfig, BuildConfig, BuildLimits, Config, ContainerConfig, ServeConfig, UpConfig,
+    AdminConfig, ApiConfig, BuildConfig, BuildLimits, Config, ContainerConfig, GitConfig, PublicConfig,
+    ServeConfig, UpConfig,
 };
 use ruko_core::{Fault, Hint, message};
 use sha2::{Digest, Sha256};
@@ -92,9 +93,15 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             lease_seconds: 30,
             components,
             limits: BuildLimits::default(),
-            public: None,
+            public: Some(public(args)),
         }),
-        git: None,
+        git: Some(GitConfig {
+            listen: args.git_listen,
+            serve_program: install.serve(),
+            tls: None,
+            trusted_proxies: Vec::new(),
+            max_request_bytes: 2 << 30,
+        }),
         serve: Some(ServeConfig {
             api_url: api_url.clone(),
             token_file: state.token("serve"),
@@ -120,6 +127,20 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
         build: BuildConfig { env: build_env(), files: BTreeMap::new() },
         admin: Some(AdminConfig { api_url, token_file: state.token("admin") }),
         up: Some(UpConfig { ssh_listen: args.ssh_listen }),
+    }
+}
+
+/// What is reached on this machine alone; where it is reached from elsewhere, the admin says.
+fn public(args: &UpArgs) -> PublicConfig {
+    PublicConfig {
+        listen: args.public_listen,
+        url: format!("http://{}", args.public_listen),
+        git_url: format!("http://{}/{{app}}.git", args.git_listen),
+        ssh_url: format!("ssh://git@{}/{{app}}.git", args.ssh_listen),
+        region: "us".to_owned(),
+        tls: None,
+        trusted_proxies: Vec::new(),
+        calls_per_hour: 4500,
     }
 }
 
@@ -160,9 +181,14 @@ fn left_out<'a>(names: impl Iterator<Item = &'a String>) -> String {
 /// An option that says otherwise than the configuration would be ignored in silence: say so instead.
 pub(super) fn check(args: &UpArgs, config: &Config, path: &Path) -> Result<(), Fault> {
     let container = config.container()?;
+    let api = config.api()?;
+    let public = api.public.as_ref().map_or_else(nowhere, |public| public.listen.to_string());
+    let git = config.git.as_ref().map_or_else(nowhere, |git| git.listen.to_string());
     let differences = [
         ("--ssh-listen", args.ssh_listen.to_string(), config.up()?.ssh_listen.to_string()),
-        ("--api-listen", args.api_listen.to_string(), config.api()?.listen.to_string()),
+        ("--api-listen", args.api_listen.to_string(), api.listen.to_string()),
+        ("--public-listen", args.public_listen.to_string(), public),
+        ("--git-listen", args.git_listen.to_string(), git),
         ("--bridge", args.bridge.clone(), container.bridge.clone()),
         ("--subnet", args.subnet.to_string(), container.subnet.to_string()),
     ];
@@ -178,6 +204,10 @@ pub(super) fn check(args: &UpArgs, config: &Config, path: &Path) -> Result<(), F
         }
     }
     Ok(())
+}
+
+fn nowhere() -> String {
+    "nowhere".to_owned()
 }
 
 #[cfg(test)]

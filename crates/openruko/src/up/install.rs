@@ -15,7 +15,8 @@ impl Install {
     pub(crate) fn find() -> Result<Self, Fault> {
         let me = std::env::current_exe().fault("cannot find myself")?;
         let install = Self::at(&me)?;
-        for needed in [install.api(), install.serve(), install.container(), install.templates()] {
+        let programs = [install.api(), install.git(), install.serve(), install.container()];
+        for needed in programs.into_iter().chain([install.templates()]) {
             if !needed.exists() {
                 return Err(Fault::refused(format!(
                     "`{}` is missing beside `{}`",
@@ -48,6 +49,10 @@ impl Install {
 
     pub(super) fn serve(&self) -> PathBuf {
         self.libexec().join("openruko-serve")
+    }
+
+    pub(super) fn git(&self) -> PathBuf {
+        self.libexec().join("openruko-git")
     }
 
     pub(super) fn container(&self) -> PathBuf {

@@ -39,6 +39,12 @@ pub(crate) struct UpArgs {
     /// Where the API listens.
     #[arg(long, default_value = "127.0.0.1:5000")]
     api_listen: SocketAddr,
+    /// Where developers reach the Platform API.
+    #[arg(long, default_value = "127.0.0.1:5001")]
+    public_listen: SocketAddr,
+    /// Where git over HTTP listens.
+    #[arg(long, default_value = "127.0.0.1:5002")]
+    git_listen: SocketAddr,
     /// The bridge for containers.
     #[arg(long, default_value = "ruko0")]
     bridge: String,
@@ -92,7 +98,7 @@ fn start(args: &UpArgs, install: &Install, state: &State, users: &host::Users) -
     host::host_key(state)?;
     host::sshd_config(install, state, &config)?;
     ruko_container(install, state, "setup").fault("the network for containers cannot be set up")?;
-    let children = start_children(install, state, users)?;
+    let children = start_children(install, state, users, &config)?;
     announce(state, &config)?;
     Ok(children)
 }
@@ -154,7 +160,12 @@ fn configuration(
     Ok(config)
 }
 
-fn start_children(install: &Install, state: &State, users: &host::Users) -> Result<Children, Fault> {
+fn start_children(
+    install: &Install,
+    state: &State,
+    users: &host::Users,
+    config: &Config,
+) -> Result<Children, Fault> {
     let api = Child::new("openruko-api", "listening on", {
         let (program, config, user) = (install.api(), state.config(), users.openruko);
         move || {
@@ -167,7 +178,17 @@ fn start_children(install: &Install, state: &State, users: &host::Users) -> Resu
         let config = state.sshd_config();
         move || Tool::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(&config).into_command()
     });
-    Children::start(vec![api, sshd])
+    let git = Child::new("openruko-git", "listening on", {
+        let (program, config, user) = (install.git(), state.config(), users.git);
+        move || {
+            let mut command = Tool::new(&program).arg("--config").arg(&config).into_command();
+            user.become_in(&mut command);
+            command
+        }
+    });
+    let mut children = vec![api, sshd];
+    children.extend(config.git.as_ref().map(|_| git));
+    Children::start(children)
 }
 
 /// Removes what containers leave, from time to time.

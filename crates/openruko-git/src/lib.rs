@@ -1,0 +1,77 @@
+//! The door for git over HTTP (gitprotocol-http(5)), the second beside sshd.
+//!
+//! A request is read ([`wanted`]), its token is asked about at the internal API, and then openruko-serve is
+//! started for that user as sshd would start it, with stdin and stdout carrying git's service: the same
+//! authorization, hooks, refusals and limits on both ways. What openruko-serve says on its stderr is put
+//! where git's client shows it ([`advertisement`], [`rpc`]).
+//!
+//! This program runs as the user of openruko-serve and parses what strangers send, so it does little:
+//! it reads packet lengths, unpacks gzip within bounds, and knows nothing of repositories.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
+use ruko_core::{Exit, Fault, report};
+
+mod advertisement;
+mod answer;
+mod body;
+mod credentials;
+mod front;
+mod packets;
+mod places;
+mod prelude;
+mod rpc;
+mod serve;
+mod server;
+mod settings;
+mod wanted;
+
+pub use server::Server;
+pub use settings::Settings;
+
+const PROGRAM: &str = "openruko-git";
+
+/// git over HTTP for openruko.
+#[derive(Debug, Parser)]
+#[command(
+    name = PROGRAM,
+    version,
+    after_help = "Example:\n  openruko-git --config /etc/openruko/config.toml --check\n\n\
+                  RUST_LOG=debug in the environment logs every request; without it, those that\n\
+                  started git."
+)]
+struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "PATH", env = PATH_VARIABLE, default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// Read and judge the configuration, then end without doing anything
+    #[arg(long)]
+    check: bool,
+}
+
+/// The program: reads its arguments and configuration, then serves until it is told to stop.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    match Args::try_parse_from(args) {
+        Ok(args) => report(PROGRAM, run(args)),
+        Err(usage) => {
+            let _ = usage.print();
+            ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(Exit::Usage as u8))
+        }
+    }
+}
+
+fn run(args: Args) -> Result<Exit, Fault> {
+    // As far as it is text; a variable of ours is never anything else.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = Config::load(&args.config, environment)?;
+    let settings = Settings::read(&config, args.config)?;
+    if args.check {
+        return Ok(Exit::Ok);
+    }
+    server::run(settings)
+}
