@@ -1,7 +1,9 @@
-//! The serde types of openruko's internal API, and nothing else.
+//! The serde types of openruko's APIs, and nothing else: the internal API here, the Platform API in [`platform`].
 //!
 //! The internal API is what the components speak among themselves, each with a Bearer token of its own:
 //! `openruko-serve` asks about keys and pushes, `openruko admin` manages users and apps.
+
+pub mod platform;
 
 use std::collections::BTreeMap;
 

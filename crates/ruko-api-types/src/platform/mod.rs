@@ -1,0 +1,78 @@
+//! The Platform API, version 3: what the Heroku CLI and `openruko` speak.
+//!
+//! One module a noun, each with its resource and the bodies that make or change it. The JSON is Heroku's:
+//! <https://devcenter.heroku.com/articles/platform-api-reference>. A field that may have no value is there
+//! as `null`, unless its comment says that it is left out; unknown fields are ignored when reading.
+
+mod account;
+mod app;
+mod build;
+mod collaborator;
+mod config_vars;
+mod domain;
+mod dyno;
+mod formation;
+mod log_session;
+mod release;
+mod server;
+mod stack;
+
+use serde::{Deserialize, Serialize};
+
+pub use account::{
+    AccessToken, Account, Authorization, BrowserLogin, BrowserToken, Key, NewAuthorization, NewKey,
+};
+pub use app::{App, AppChanges, NewApp};
+pub use build::{Build, BuildStatus, Buildpack, NewBuild, NewSourceBlob, Source, SourceBlob, SourceUrls};
+pub use collaborator::{BadPermission, Collaborator, NewCollaborator, Permission, PermissionRef};
+pub use config_vars::{ConfigChanges, ConfigVars};
+pub use domain::{Domain, NewDomain};
+pub use dyno::{Dyno, DynoState, EnvValue, NewDyno};
+pub use formation::{BadQuantity, Formation, FormationUpdate, FormationUpdates, Quantity};
+pub use log_session::{LogSession, NewLogSession};
+pub use release::{NewRelease, Release, ReleaseStatus};
+pub use server::Server;
+pub use stack::{Provider, Region, Stack};
+
+/// A resource's id: a UUID in lower case with dashes.
+pub type Id = String;
+
+/// A moment: RFC 3339 in UTC with seconds, `2026-11-22T11:06:39Z`.
+pub type Time = String;
+
+/// A resource named inside another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its id.
+    pub id: Id,
+    /// Its name.
+    pub name: String,
+}
+
+/// A resource of which only the id is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identified {
+    /// Its id.
+    pub id: Id,
+}
+
+/// A user named inside a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRef {
+    /// The account's id.
+    pub id: Id,
+    /// The account's e-mail address, or its name where it has none.
+    pub email: String,
+}
+
+/// A release named inside a dyno.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRef {
+    /// The release's id.
+    pub id: Id,
+    /// Its number: 7 for `v7`.
+    pub version: u64,
+}
+
+#[cfg(test)]
+mod tests;
