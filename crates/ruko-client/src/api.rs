@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use ureq::http::{HeaderMap, Method, Request, Response, Uri};
 use ureq::{Agent, Proxy};
 
-use crate::{ClientError, NoAnswer, ServerUrl, Token, is_loopback, trust};
+use crate::{ClientError, Events, NoAnswer, ServerUrl, Token, is_loopback, trust};
 
 /// <https://devcenter.heroku.com/articles/platform-api-reference#clients>
 const ACCEPT: &str = "application/vnd.heroku+json; version=3";
@@ -30,7 +30,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 const WHOLE_CALL: Duration = Duration::from_secs(60);
 
-/// A stream that is silent for so long has lost its server: a log says something every half minute.
+/// A log that is silent for so long has lost its server, which says something every half minute.
 const SILENCE: Duration = Duration::from_secs(120);
 
 /// How long to wait before each further try of a call that does no harm when it is made twice.
@@ -187,27 +187,46 @@ impl Api {
         self.call(Method::GET, path, Call { authorization, ..Call::default() })?.json()
     }
 
-    /// Reads an address that the server named, as it comes, without the token: such an address is its own
-    /// credential. `last_event_id` is for server-sent events that are taken up again.
+    /// Reads text at an address that the server named, as it comes, without the token: such an address is its
+    /// own credential. It may be silent for as long as a build is.
     ///
     /// # Errors
     /// No answer, a refusal, or the address is neither `https://` nor on this machine.
-    pub fn stream(
+    pub fn text(&self, url: &str) -> Result<Box<dyn Read + Send>, ClientError> {
+        self.open(url, "text/plain", None, None)
+    }
+
+    /// Reads events at such an address, after `last_id` where they are taken up again.
+    ///
+    /// # Errors
+    /// As [`Api::text`].
+    pub fn events(
+        &self,
+        url: &str,
+        last_id: Option<&str>,
+    ) -> Result<Events<Box<dyn Read + Send>>, ClientError> {
+        self.open(url, "text/event-stream", last_id, Some(SILENCE)).map(Events::new)
+    }
+
+    fn open(
         &self,
         url: &str,
         accept: &str,
-        last_event_id: Option<&str>,
+        last_id: Option<&str>,
+        silence: Option<Duration>,
     ) -> Result<Box<dyn Read + Send>, ClientError> {
         let (bare, tls) = readable(url)?;
-        let agent =
-            if tls == self.url.is_tls() { self.agent.clone() } else { agent(tls, self.ca_file.as_deref())? };
+        let agent = match tls == self.url.is_tls() {
+            true => self.agent.clone(),
+            false => agent(tls, self.ca_file.as_deref())?,
+        };
         let mut request = Request::builder().uri(url).header("accept", accept);
-        if let Some(id) = last_event_id {
+        if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
         let response = request.body(()).map_err(ureq::Error::from).and_then(|request| {
             let endless = agent.configure_request(request).timeout_global(None);
-            agent.run(endless.timeout_recv_response(Some(WHOLE_CALL)).timeout_per_read(Some(SILENCE)).build())
+            agent.run(endless.timeout_recv_response(Some(WHOLE_CALL)).timeout_per_read(silence).build())
         });
         let response =
             response.map_err(|e| ClientError::Unreachable { server: bare.clone(), source: e.into() })?;

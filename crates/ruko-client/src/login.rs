@@ -17,12 +17,28 @@ const QUESTIONS: usize = 15;
 pub fn prove(api: &Api) -> Result<Server, ClientError> {
     let stranger = |why: String| ClientError::NotOpenruko { server: api.url().to_string(), why };
     match api.get::<Server>("/openruko") {
-        Ok(server) if server.name == Server::NAME => Ok(server),
+        Ok(server) if server.name == Server::NAME => match flaw(&server) {
+            None => Ok(server),
+            Some(why) => Err(stranger(why.to_owned())),
+        },
         Ok(server) => Err(stranger(format!("it calls itself `{}`", server.name))),
         Err(ClientError::BadAnswer { why, .. }) => Err(stranger(why)),
         Err(ClientError::Refused { status, .. }) if status < 500 => Err(stranger(format!("status {status}"))),
         Err(error) => Err(error),
     }
+}
+
+/// What of a server's addresses must not reach git: other transports than these run programs.
+fn flaw(server: &Server) -> Option<&'static str> {
+    let is = |url: &str, schemes: &[&str]| {
+        schemes.iter().any(|scheme| url.starts_with(scheme))
+            && url.contains("{app}")
+            && url.bytes().all(|b| b.is_ascii_graphic())
+    };
+    if !is(&server.git_url, &["https://", "http://"]) {
+        return Some("its git_url is not like https://HOST/{app}.git");
+    }
+    (!is(&server.ssh_url, &["ssh://"])).then_some("its ssh_url is not like ssh://git@HOST/{app}.git")
 }
 
 /// A user and what proves it.
@@ -123,6 +139,23 @@ pub fn revoke(api: &Api, authorization: &str) -> Result<(), ClientError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_git_would_run_is_no_address() {
+        let server = |git_url: &str, ssh_url: &str| Server {
+            name: Server::NAME.into(),
+            version: "1".into(),
+            git_url: git_url.into(),
+            ssh_url: ssh_url.into(),
+            web_url: "https://{app}.x".into(),
+        };
+        let (https, ssh) = ("https://git.x/{app}.git", "ssh://git@x/{app}.git");
+        assert_eq!(flaw(&server(https, ssh)), None);
+        assert!(flaw(&server("ext::sh -c x {app}", ssh)).is_some());
+        assert!(flaw(&server(https, "ext::sh {app}")).is_some());
+        assert!(flaw(&server("https://git.x/app.git", ssh)).is_some());
+        assert!(flaw(&server(https, "ssh://git@x/{app}\n")).is_some());
+    }
 
     #[test]
     fn a_token_is_recognised_in_a_listing() {

@@ -13,7 +13,6 @@ use ruko_core::{Exit, Fault, Hint};
 mod access;
 mod app;
 mod config;
-mod escaped;
 mod history;
 mod key;
 mod show;
@@ -21,7 +20,7 @@ mod show;
 mod tests;
 mod user;
 
-use escaped::Escaped;
+use crate::escaped::Escaped;
 
 /// Manage users, keys, apps, config vars and buildpacks; show releases and builds
 #[derive(Debug, Args)]
