@@ -14,7 +14,6 @@ mod access;
 mod app;
 mod config;
 mod db;
-mod escaped;
 mod history;
 mod key;
 mod show;
@@ -22,7 +21,7 @@ mod show;
 mod tests;
 mod user;
 
-use escaped::Escaped;
+use crate::escaped::Escaped;
 
 /// Manage users, keys, apps, config vars and buildpacks; show releases and builds
 #[derive(Debug, Args)]

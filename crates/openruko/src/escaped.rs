@@ -4,14 +4,14 @@ use std::io::{self, Write};
 
 /// Passes text on with its control characters escaped, except line breaks and tabs, so that what a build
 /// printed cannot drive the terminal. Bytes that are no UTF-8 become replacement characters.
-pub(super) struct Escaped<W> {
+pub(crate) struct Escaped<W> {
     to: W,
     /// The beginning of a character whose end has not come yet: at most three bytes.
     begun: Vec<u8>,
 }
 
 impl<W: Write> Escaped<W> {
-    pub(super) fn new(to: W) -> Self {
+    pub(crate) fn new(to: W) -> Self {
         Self { to, begun: Vec::new() }
     }
 }
