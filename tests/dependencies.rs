@@ -49,7 +49,13 @@ fn the_door_for_git_over_http_knows_nothing_of_repositories() {
 
 #[test]
 fn tools_have_no_async_runtime() {
-    for package in ["openruko-serve", "ruko-fetch", "ruko-container", "ruko-slug", "openruko"] {
+    for package in ["openruko-serve", "ruko-fetch", "ruko-container", "ruko-slug"] {
         expect_none_of(package, &["tokio", "hyper", "sqlx"]);
     }
+}
+
+/// A developer's `openruko` carries many connections of the Heroku CLI at a time; it is no server for others.
+#[test]
+fn the_client_has_neither_a_database_nor_a_server_of_ours() {
+    expect_none_of("openruko", &["sqlx", "axum", "ruko-http"]);
 }
