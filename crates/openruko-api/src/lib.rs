@@ -15,6 +15,7 @@ mod api;
 pub mod auth;
 mod clock;
 mod controllers;
+mod dyno_size;
 mod errors;
 mod extract;
 mod judge;

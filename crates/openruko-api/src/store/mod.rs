@@ -22,6 +22,8 @@ pub(crate) mod collaborators;
 pub(crate) mod config_vars;
 pub(crate) mod dialect;
 pub(crate) mod discarded;
+pub(crate) mod features;
+pub(crate) mod formation;
 pub(crate) mod keys;
 pub(crate) mod output;
 pub(crate) mod pushes;
