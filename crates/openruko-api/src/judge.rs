@@ -97,12 +97,17 @@ fn stored(what: &str, stored: &Stored) -> Answer<()> {
     })
 }
 
+/// What is said about a release is one line.
+pub(crate) fn description(text: &str) -> Answer<()> {
+    require(label(text), || format!("A description is one line of from 1 to {MAX_LABEL} bytes."))
+}
+
 fn label(text: &str) -> bool {
     (1..=MAX_LABEL).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 /// Foreign text as it can stand in a message.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(60).collect::<String>().escape_debug().to_string()
 }
 

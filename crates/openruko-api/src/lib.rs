@@ -18,6 +18,7 @@ mod clock;
 mod controllers;
 mod copy_database;
 pub mod database;
+mod dyno_size;
 mod errors;
 mod extract;
 mod judge;

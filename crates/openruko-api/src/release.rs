@@ -56,3 +56,18 @@ pub(crate) async fn repeat(
     let slug = release.slug.as_ref().map(|slug| slug.id.as_str());
     make(db, app_id, user, description, Runs::Same { slug, app_id, version: current }).await
 }
+
+/// A release that runs what an earlier one of the app with this slug ran, and has its config vars. Where
+/// these were not recorded, they stay as they are.
+pub(crate) async fn back_to(
+    db: &mut AnyConnection,
+    app_id: &str,
+    (slug, earlier): (&str, u64),
+    user: &UserName,
+) -> Sql<u64> {
+    if let Some(vars) = releases::config_vars(db, app_id, earlier).await? {
+        config_vars::replace(db, app_id, &vars).await?;
+    }
+    let runs = Runs::Same { slug: Some(slug), app_id, version: earlier };
+    make(db, app_id, user, &format!("Rollback to v{earlier}"), runs).await
+}

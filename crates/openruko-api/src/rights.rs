@@ -45,6 +45,16 @@ impl Permissions {
         self.0 & bit(permission) != 0
     }
 
+    /// Those that `other` has as well. Whoever has any may view, so the view is always among them.
+    pub(crate) fn within(self, other: Self) -> Self {
+        Self(self.0 & other.0 | bit(Permission::View))
+    }
+
+    /// Those that `other` does not have.
+    pub(crate) fn beyond(self, other: Self) -> impl Iterator<Item = Permission> {
+        self.list().filter(move |permission| !other.has(*permission))
+    }
+
     /// In the order in which Heroku lists them.
     pub(crate) fn list(self) -> impl Iterator<Item = Permission> {
         LISTED.into_iter().filter(move |permission| self.has(*permission))
@@ -95,6 +105,15 @@ impl Role {
             (Self::Collaborator(_), Need::Ownership) | (Self::Stranger, _) => false,
         }
     }
+
+    /// What one may give to others: no more than one has.
+    pub(crate) fn may_give(self) -> Option<Permissions> {
+        match self {
+            Self::SiteAdmin | Self::Owner => Some(Permissions::EVERYTHING),
+            Self::Collaborator(own) if own.has(Permission::Manage) => Some(own),
+            Self::Collaborator(_) | Self::Stranger => None,
+        }
+    }
 }
 
 /// What the user is to the app.
@@ -139,6 +158,19 @@ mod tests {
         assert!(!deployer.may(Need::Permission(Permission::Operate)));
         assert!(!given(&Permission::ALL).may(Need::Ownership));
         assert!(Role::Owner.may(Need::Ownership) && Role::SiteAdmin.may(Need::Ownership));
+    }
+
+    #[test]
+    fn only_managers_give_and_none_gives_more_than_they_have() {
+        assert_eq!(Role::Owner.may_give(), Some(Permissions::EVERYTHING));
+        assert_eq!(given(&[Permission::Deploy, Permission::Operate]).may_give(), None);
+        assert_eq!(Role::Stranger.may_give(), None);
+        let own = given(&[Permission::Manage]).may_give().unwrap();
+        assert_eq!(Permissions::USUAL.within(own), Permissions::of(&[]));
+        assert_eq!(
+            Permissions::USUAL.beyond(own).collect::<Vec<_>>(),
+            [Permission::Deploy, Permission::Operate]
+        );
     }
 
     #[test]

@@ -6,9 +6,10 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use sqlx::AnyConnection;
 
-use crate::errors::ApiFault;
-use crate::store::apps::AppRow;
+use crate::errors::{Answer, ApiFault};
+use crate::store::apps::{self, AppRow};
 use crate::store::authorizations::AuthorizationRow;
 use crate::store::users::UserRow;
 use crate::token::Token;
@@ -25,6 +26,13 @@ pub(crate) struct Caller {
 /// The app in the path; the caller may do with it what the call does.
 #[derive(Clone)]
 pub(crate) struct TheApp(pub(crate) AppRow);
+
+impl TheApp {
+    /// The app as it is in this transaction: it may have changed since the guard saw it.
+    pub(super) async fn again(self, db: &mut AnyConnection) -> Answer<AppRow> {
+        apps::find_by_id(db, &self.0.id).await?.ok_or_else(ApiFault::no_such_app)
+    }
+}
 
 /// What is not there was not put there: a row of the table has the wrong right.
 fn taken<T: Clone + Send + Sync + 'static>(parts: &mut Parts) -> Result<T, ApiFault> {

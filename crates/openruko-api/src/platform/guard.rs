@@ -9,6 +9,7 @@ use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use ruko_core::AppName;
 use ruko_http::ClientAddress;
 use sqlx::AnyConnection;
 
@@ -61,9 +62,12 @@ pub(super) async fn guard(
         request.extensions_mut().insert(TheApp(app));
     }
     let mut response = next.run(request).await;
-    if let Some(change) = change
+    if let Some(mut change) = change
         && response.status().is_success()
     {
+        if let Some(TheApp(app)) = response.extensions().get() {
+            change.app = Some(about(app));
+        }
         record(&api, &change).await;
     }
     response.headers_mut().insert(CALLS_LEFT, left.into());
@@ -130,9 +134,14 @@ fn change(rule: &Rule, caller: &Caller, app: Option<&AppRow>, request: &Request)
         user: caller.user.name.clone(),
         address: address.unwrap_or_default(),
         action: format!("{} {}", rule.method, rule.path),
-        app: app.map(|app| (app.id.clone(), app.name.clone())),
+        app: app.map(about),
         detail: request.uri().path().to_owned(),
     }
+}
+
+/// The app, as the record names it. Where it is not in the path, the handler puts it into the answer.
+fn about(app: &AppRow) -> (String, AppName) {
+    (app.id.clone(), app.name.clone())
 }
 
 /// The change stands already: a record that cannot be written is a line in the log.

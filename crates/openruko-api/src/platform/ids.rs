@@ -21,10 +21,19 @@ pub(super) fn internal(raw: &str) -> Option<String> {
 
 /// Of things that have a name alone, such as stacks: always the same for the same name.
 pub(super) fn of_name(kind: &str, name: &str) -> String {
+    uuid_of_name(kind, name).to_string()
+}
+
+/// The same as the database has it.
+pub(super) fn internal_of_name(kind: &str, name: &str) -> String {
+    Ulid::from(uuid_of_name(kind, name).as_u128()).to_string()
+}
+
+fn uuid_of_name(kind: &str, name: &str) -> Uuid {
     let digest = Sha256::digest(format!("{kind}/{name}"));
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 /// A new one, as clients see it.
@@ -44,5 +53,6 @@ mod tests {
         assert_eq!(internal(&shown).as_deref(), Some(id));
         assert_eq!(internal(id).as_deref(), Some(id));
         assert_eq!(internal("my-app"), None);
+        assert_eq!(public(&internal_of_name("stack", "a")), of_name("stack", "a"));
     }
 }

@@ -5,16 +5,26 @@
 //! and whether they may. A module a noun then answers.
 
 mod account;
+mod addons;
 mod apps;
 mod call_limit;
 mod caller;
+mod collaborators;
+mod config_vars;
+mod dyno_sizes;
+mod dynos;
+mod features;
+mod formation;
 mod guard;
 mod ids;
 mod names;
 mod openapi;
 mod page;
+mod releases;
 mod route;
 mod server;
+mod teams;
+mod transfers;
 
 use std::sync::Arc;
 
@@ -31,7 +41,20 @@ use route::Route;
 
 /// Every call that there is.
 fn routes() -> Vec<Route> {
-    [server::routes(), account::routes(), apps::routes()].into_iter().flatten().collect()
+    let own = [server::routes(), account::routes(), apps::routes()];
+    let of_apps = [
+        collaborators::routes(),
+        transfers::routes(),
+        config_vars::routes(),
+        releases::routes(),
+        formation::routes(),
+        dyno_sizes::routes(),
+        dynos::routes(),
+        features::routes(),
+        addons::routes(),
+        teams::routes(),
+    ];
+    own.into_iter().chain(of_apps).flatten().collect()
 }
 
 /// Who may use a call, for a test of all of them.

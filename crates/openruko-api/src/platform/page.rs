@@ -57,7 +57,17 @@ impl Page {
             all.reverse();
         }
         let from = self.after.as_ref().and_then(|after| all.iter().position(|one| cursor(one) == *after));
-        let mut page: Vec<T> = all.into_iter().skip(from.map_or(0, |at| at + 1)).collect();
+        self.cut(all.into_iter().skip(from.map_or(0, |at| at + 1)).collect(), cursor)
+    }
+
+    /// The version after which the page begins, of a list whose elements are named by one.
+    pub(super) fn after_version(&self) -> Option<u64> {
+        self.after.as_ref()?.parse().ok().map(u32::into)
+    }
+
+    /// The page of what was read as it asks for: in its order, after its cursor, and at least one element
+    /// more than it has, if there is one.
+    pub(super) fn cut<T: Serialize>(&self, mut page: Vec<T>, cursor: impl Fn(&T) -> String) -> Paged<T> {
         let is_last = page.len() <= self.max;
         page.truncate(self.max);
         let ends = page.first().zip(page.last()).map(|(first, last)| (cursor(first), cursor(last)));

@@ -37,3 +37,21 @@ pub(crate) async fn apply(db: &mut AnyConnection, app_id: &str, change: &ConfigC
     }
     Ok(())
 }
+
+/// All of them are others from now on.
+pub(crate) async fn replace(
+    db: &mut AnyConnection,
+    app_id: &str,
+    vars: &BTreeMap<ConfigVarName, String>,
+) -> Sql<()> {
+    sqlx::query("DELETE FROM config_vars WHERE app_id = $1").bind(app_id).execute(&mut *db).await?;
+    for (name, value) in vars {
+        sqlx::query("INSERT INTO config_vars (app_id, name, value) VALUES ($1, $2, $3)")
+            .bind(app_id)
+            .bind(name.as_str())
+            .bind(value.as_str())
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
+}

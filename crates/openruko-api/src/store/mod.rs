@@ -28,6 +28,8 @@ pub(crate) mod config_vars;
 pub(crate) mod copy;
 pub(crate) mod dialect;
 pub(crate) mod discarded;
+pub(crate) mod features;
+pub(crate) mod formation;
 pub(crate) mod keys;
 pub(crate) mod output;
 pub(crate) mod pushes;

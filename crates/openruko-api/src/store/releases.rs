@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruko_api_types::{CommitRelease, Release, Stored};
-use ruko_core::{CommitId, ConfigVarName, ProcessType, UserName};
+use ruko_core::{CommitId, ConfigVarName, ProcessType, StackName, UserName};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row};
 
@@ -16,7 +16,7 @@ macro_rules! select {
         concat!(
             "SELECT r.id, r.version, r.description, r.user_name, u.id AS user_id, u.email AS user_email, \
              r.status, r.slug_id, r.created_at, r.updated_at, s.commit_id, s.buildpack, s.bytes, s.sha256, \
-             s.object_key FROM releases r LEFT JOIN slugs s ON s.id = r.slug_id \
+             s.object_key, s.stack AS slug_stack, s.created_at AS slug_created_at FROM releases r LEFT JOIN slugs s ON s.id = r.slug_id \
              LEFT JOIN users u ON u.name = r.user_name ",
             $rest
         )
@@ -47,6 +47,8 @@ pub(crate) struct SlugOfRelease {
     pub(crate) buildpack: String,
     pub(crate) stored: Stored,
     pub(crate) object_key: String,
+    pub(crate) stack: StackName,
+    pub(crate) created_at: Millis,
 }
 
 impl FromRow<'_, AnyRow> for ReleaseRow {
@@ -78,6 +80,8 @@ fn slug(id: String, row: &AnyRow) -> Sql<SlugOfRelease> {
         buildpack: row.try_get("buildpack")?,
         stored: Stored { bytes: count(row.try_get("bytes")?)?, sha256: row.try_get("sha256")? },
         object_key: row.try_get("object_key")?,
+        stack: parsed(row.try_get("slug_stack")?)?,
+        created_at: row.try_get("slug_created_at")?,
     })
 }
 
@@ -113,16 +117,42 @@ pub(crate) async fn of_app(db: &mut AnyConnection, app_id: &str, limit: u32) -> 
         .await
 }
 
-/// Oldest first.
-pub(crate) async fn of_app_oldest_first(
+/// Where a piece of an app's releases begins, and how long it is.
+pub(crate) struct Piece {
+    /// It begins after the release of this version, or at the end of them all.
+    pub(crate) after: Option<u64>,
+    /// Newest first.
+    pub(crate) descending: bool,
+    /// At most so many.
+    pub(crate) limit: u32,
+}
+
+/// By version.
+pub(crate) async fn piece(db: &mut AnyConnection, app_id: &str, piece: &Piece) -> Sql<Vec<ReleaseRow>> {
+    let after = piece.after.map(big).transpose()?;
+    let (sql, after) = match piece.descending {
+        true => (
+            select!("WHERE r.app_id = $1 AND r.version < $2 ORDER BY r.version DESC LIMIT $3"),
+            after.unwrap_or(i64::MAX),
+        ),
+        false => (
+            select!("WHERE r.app_id = $1 AND r.version > $2 ORDER BY r.version LIMIT $3"),
+            after.unwrap_or(0),
+        ),
+    };
+    sqlx::query_as(sql).bind(app_id).bind(after).bind(i64::from(piece.limit)).fetch_all(db).await
+}
+
+/// The latest release of the app that runs the slug.
+pub(crate) async fn latest_of_slug(
     db: &mut AnyConnection,
     app_id: &str,
-    limit: u32,
-) -> Sql<Vec<ReleaseRow>> {
-    sqlx::query_as(select!("WHERE r.app_id = $1 ORDER BY r.version LIMIT $2"))
+    slug_id: &str,
+) -> Sql<Option<ReleaseRow>> {
+    sqlx::query_as(select!("WHERE r.app_id = $1 AND r.slug_id = $2 ORDER BY r.version DESC LIMIT 1"))
         .bind(app_id)
-        .bind(i64::from(limit))
-        .fetch_all(db)
+        .bind(slug_id)
+        .fetch_optional(db)
         .await
 }
 

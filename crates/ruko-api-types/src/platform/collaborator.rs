@@ -105,3 +105,11 @@ pub struct NewCollaborator {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Vec<Permission>>,
 }
+
+/// `PATCH /apps/{app}/collaborators/{collaborator}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct CollaboratorChanges {
+    /// All that the user may do from now on.
+    pub permissions: Vec<Permission>,
+}

@@ -71,6 +71,11 @@ impl DynoState {
     }
 }
 
+/// What is answered to a restart or a stop: that it is to happen, and nothing more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct Accepted {}
+
 /// `POST /apps/{app}/dynos`: a one-off dyno.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]

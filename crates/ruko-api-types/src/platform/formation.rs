@@ -55,6 +55,18 @@ pub struct FormationUpdate {
     pub size: Option<String>,
 }
 
+/// `PATCH /apps/{app}/formation/{type}`: what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct FormationChange {
+    /// How many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<Quantity>,
+    /// The size, in any case of letters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+}
+
 /// How many dynos: a number, or so many more or fewer than there are. On the wire the CLI's string (`"2"`,
 /// `"+1"`, `"-1"`); a JSON number is read as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,11 +11,15 @@ mod collaborator;
 mod config_vars;
 mod domain;
 mod dyno;
+mod dyno_size;
+mod feature;
 mod formation;
 mod log_session;
 mod release;
 mod server;
+mod slug;
 mod stack;
+mod transfer;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,15 +28,21 @@ pub use account::{
 };
 pub use app::{App, AppChanges, NewApp};
 pub use build::{Build, BuildStatus, Buildpack, NewBuild, NewSourceBlob, Source, SourceBlob, SourceUrls};
-pub use collaborator::{BadPermission, Collaborator, NewCollaborator, Permission, PermissionRef};
+pub use collaborator::{
+    BadPermission, Collaborator, CollaboratorChanges, NewCollaborator, Permission, PermissionRef,
+};
 pub use config_vars::{ConfigChanges, ConfigVars};
 pub use domain::{Domain, NewDomain};
-pub use dyno::{Dyno, DynoState, EnvValue, NewDyno};
-pub use formation::{BadQuantity, Formation, FormationUpdate, FormationUpdates, Quantity};
+pub use dyno::{Accepted, Dyno, DynoState, EnvValue, NewDyno};
+pub use dyno_size::{DynoCost, DynoSize};
+pub use feature::{AppFeature, FeatureChange};
+pub use formation::{BadQuantity, Formation, FormationChange, FormationUpdate, FormationUpdates, Quantity};
 pub use log_session::{LogSession, NewLogSession};
 pub use release::{NewRelease, Release, ReleaseStatus};
 pub use server::Server;
+pub use slug::Slug;
 pub use stack::{Provider, Region, Stack};
+pub use transfer::{AppTransfer, NewAppTransfer, TeamAppChanges};
 
 /// A resource's id: a UUID in lower case with dashes.
 pub type Id = String;

@@ -65,6 +65,12 @@ pub enum ReleaseStatus {
 }
 
 impl ReleaseStatus {
+    /// The status of that word.
+    pub fn called(word: &str) -> Self {
+        let known = [Self::Pending, Self::Succeeded, Self::Failed, Self::Expired];
+        known.into_iter().find(|status| status.as_str() == word).unwrap_or(Self::Unknown)
+    }
+
     /// The word of the API.
     pub const fn as_str(self) -> &'static str {
         match self {

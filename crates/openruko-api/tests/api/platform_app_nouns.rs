@@ -1,0 +1,86 @@
+//! Features, add-ons, stacks and teams of apps at the Platform API.
+
+use serde_json::json;
+
+use super::developer::Developer;
+use super::world::World;
+
+#[test]
+fn features_are_turned_on_and_off() {
+    let world = World::with_shop("");
+    let matt = Developer::named(&world, "matt");
+    let all = matt.get("/apps/shop/features").with(200);
+    assert!(all.as_array().unwrap().iter().all(|f| f["enabled"] == false && f["state"] == "general"));
+    let preboot = "/apps/shop/features/preboot";
+    let on = matt.patch(preboot, json!({ "enabled": true })).with(200);
+    assert_eq!((&on["name"], &on["enabled"]), (&json!("preboot"), &json!(true)));
+    assert_eq!(matt.get(preboot).with(200), on);
+    assert_eq!(matt.get(&format!("/apps/shop/features/{}", on["id"].as_str().unwrap())).with(200), on);
+    assert_eq!(matt.patch(preboot, json!({ "enabled": false })).with(200)["enabled"], false);
+    assert_eq!(matt.patch(preboot, json!({})).refused().0, 422);
+    let (status, _, message) = matt.get("/apps/shop/features/flying").refused();
+    assert_eq!((status, message.as_str()), (404, "Couldn't find that app feature."));
+    // One app's switch is not another's.
+    matt.patch(preboot, json!({ "enabled": true })).with(200);
+    matt.app("store");
+    assert_eq!(matt.get("/apps/store/features/preboot").with(200)["enabled"], false);
+}
+
+#[test]
+fn there_are_no_add_ons_and_who_wants_one_is_told_how_to_go_without() {
+    let world = World::with_shop("");
+    let matt = Developer::named(&world, "matt");
+    for path in [
+        "/addons",
+        "/addon-attachments",
+        "/addon-services",
+        "/apps/shop/addons",
+        "/apps/shop/addon-attachments",
+    ] {
+        assert_eq!(matt.get(path).with(200), json!([]), "{path}");
+    }
+    let wanted = json!({ "plan": { "name": "heroku-postgresql" }, "attachment": {}, "config": {} });
+    let (status, id, message) = matt.post("/apps/shop/addons", wanted).refused();
+    assert_eq!((status, id.as_str()), (422, "no_addons"));
+    assert!(message.contains("config:set DATABASE_URL="), "{message}");
+    for (method, path) in [
+        ("POST", "/actions/addons/resolve"),
+        ("POST", "/actions/addon-attachments/resolve"),
+        ("GET", "/addons/postgresql-1"),
+        ("GET", "/addons/postgresql-1/addon-attachments"),
+        ("DELETE", "/addon-attachments/x"),
+        ("GET", "/addon-services/heroku-postgresql/plans"),
+        ("DELETE", "/apps/shop/addons/postgresql-1"),
+    ] {
+        let (status, id, _) = matt.send(method, path, &[], b"").refused();
+        assert_eq!((status, id.as_str()), (404, "not_found"), "{method} {path}");
+    }
+}
+
+#[test]
+fn there_are_no_teams() {
+    let world = World::new();
+    let matt = Developer::named(&world, "matt");
+    for (method, path) in [("GET", "/teams/acme"), ("GET", "/teams/acme/apps"), ("POST", "/teams/apps")] {
+        let (status, _, message) = matt.send(method, path, &[], b"").refused();
+        assert_eq!(
+            (status, message.as_str()),
+            (404, "Couldn't find that team: this server has none."),
+            "{method} {path}"
+        );
+    }
+    assert_eq!(matt.get("/teams/permissions").with(200).as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn an_app_has_the_one_stack_and_is_shown_in_full() {
+    let world = World::new();
+    let matt = Developer::named(&world, "matt");
+    let shop = matt.app("shop");
+    assert_eq!(matt.get("/stacks").with(200)[0]["name"], "openruko-12");
+    let set = matt.patch("/apps/shop", json!({ "build_stack": "openruko-12" })).with(200);
+    assert_eq!(set["build_stack"], shop["build_stack"]);
+    let (status, _, message) = matt.patch("/apps/shop", json!({ "build_stack": "heroku-24" })).refused();
+    assert_eq!((status, message.contains("openruko-12")), (422, true), "{message}");
+    assert_eq!(matt.get("/apps/shop?extended=true").with(200)["name"], "shop");
+}
