@@ -6,6 +6,7 @@
 
 mod account;
 mod apps;
+mod buildpacks;
 mod call_limit;
 mod caller;
 mod guard;
@@ -31,7 +32,15 @@ use route::Route;
 
 /// Every call that there is.
 fn routes() -> Vec<Route> {
-    [server::routes(), account::routes(), apps::routes()].into_iter().flatten().collect()
+    [
+        server::routes(),
+        account::routes(),
+        apps::routes(),
+        buildpacks::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Who may use a call, for a test of all of them.

@@ -9,6 +9,7 @@ use ruko_api_types::{Commit, CommitRelease, Manifest, OpenPush, Push, RefUpdate,
 use ruko_core::config::Config;
 use ruko_core::{AppName, CommitId, UserName};
 use sha2::{Digest, Sha256};
+use sqlx::{AnyConnection, Connection};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -97,6 +98,25 @@ impl World {
     pub(crate) fn push(&self) -> ruko_api_types::Committed {
         let push = self.open();
         self.serve.commit(&push.push, &commit(push.repo.version)).unwrap()
+    }
+
+    /// Makes the user a collaborator of `shop` who has these permissions alone.
+    pub(crate) fn gives(&self, name: &str, permissions: &str) {
+        self.admin.add_collaborator(&app("shop"), &user(name)).unwrap();
+        let sql = "UPDATE collaborators SET permissions = $1 WHERE user_id = \
+                   (SELECT id FROM users WHERE name = $2)";
+        self.execute(sql, &[permissions, name]);
+    }
+
+    /// Changes the database behind the server's back.
+    pub(crate) fn execute(&self, sql: &'static str, values: &[&str]) {
+        sqlx::any::install_default_drivers();
+        let url = format!("sqlite://{}", database(self.dir.path()).display());
+        Runtime::new().unwrap().block_on(async {
+            let mut db = AnyConnection::connect(&url).await.unwrap();
+            let query = values.iter().fold(sqlx::query(sql), |query, value| query.bind(*value));
+            query.execute(&mut db).await.unwrap();
+        });
     }
 
     pub(crate) fn stop(&mut self) {

@@ -7,6 +7,7 @@
 mod account;
 mod app;
 mod build;
+mod buildpack;
 mod collaborator;
 mod config_vars;
 mod domain;
@@ -24,6 +25,9 @@ pub use account::{
 };
 pub use app::{App, AppChanges, NewApp};
 pub use build::{Build, BuildStatus, Buildpack, NewBuild, NewSourceBlob, Source, SourceBlob, SourceUrls};
+pub use buildpack::{
+    BuildpackInstallation, BuildpackUpdate, BuildpackUpdates, InstalledBuildpack, RegistryBuildpack,
+};
 pub use collaborator::{BadPermission, Collaborator, NewCollaborator, Permission, PermissionRef};
 pub use config_vars::{ConfigChanges, ConfigVars};
 pub use domain::{Domain, NewDomain};
