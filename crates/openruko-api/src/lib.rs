@@ -13,10 +13,12 @@ use ruko_core::{Exit, Fault, report};
 
 mod api;
 pub mod auth;
+mod certificate;
 mod clock;
 mod controllers;
 mod errors;
 mod extract;
+mod hostname;
 mod judge;
 mod places;
 pub mod platform;

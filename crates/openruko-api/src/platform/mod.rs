@@ -5,10 +5,12 @@
 //! and whether they may. A module a noun then answers.
 
 mod account;
+mod acm;
 mod apps;
 mod buildpacks;
 mod call_limit;
 mod caller;
+mod domains;
 mod guard;
 mod ids;
 mod names;
@@ -16,6 +18,7 @@ mod openapi;
 mod page;
 mod route;
 mod server;
+mod sni_endpoints;
 
 use std::sync::Arc;
 
@@ -37,6 +40,9 @@ fn routes() -> Vec<Route> {
         account::routes(),
         apps::routes(),
         buildpacks::routes(),
+        domains::routes(),
+        sni_endpoints::routes(),
+        acm::routes(),
     ]
     .into_iter()
     .flatten()

@@ -22,12 +22,14 @@ pub(crate) mod collaborators;
 pub(crate) mod config_vars;
 pub(crate) mod dialect;
 pub(crate) mod discarded;
+pub(crate) mod domains;
 pub(crate) mod keys;
 pub(crate) mod output;
 pub(crate) mod pushes;
 pub(crate) mod releases;
 pub(crate) mod repos;
 pub(crate) mod slugs;
+pub(crate) mod sni_endpoints;
 pub(crate) mod users;
 
 /// What every function here gives.

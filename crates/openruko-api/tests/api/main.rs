@@ -8,6 +8,8 @@ mod durability;
 mod leases;
 mod platform;
 mod platform_buildpacks;
+mod platform_certificates;
+mod platform_domains;
 mod program;
 mod pushes;
 mod rights;

@@ -16,6 +16,7 @@ mod formation;
 mod log_session;
 mod release;
 mod server;
+mod sni_endpoint;
 mod stack;
 
 use serde::{Deserialize, Serialize};
@@ -30,12 +31,13 @@ pub use buildpack::{
 };
 pub use collaborator::{BadPermission, Collaborator, NewCollaborator, Permission, PermissionRef};
 pub use config_vars::{ConfigChanges, ConfigVars};
-pub use domain::{Domain, NewDomain};
+pub use domain::{Domain, DomainChanges, NewDomain};
 pub use dyno::{Dyno, DynoState, EnvValue, NewDyno};
 pub use formation::{BadQuantity, Formation, FormationUpdate, FormationUpdates, Quantity};
 pub use log_session::{LogSession, NewLogSession};
 pub use release::{NewRelease, Release, ReleaseStatus};
 pub use server::Server;
+pub use sni_endpoint::{AcmRefresh, NewSniEndpoint, SniEndpoint, SslCert};
 pub use stack::{Provider, Region, Stack};
 
 /// A resource's id: a UUID in lower case with dashes.
