@@ -175,6 +175,7 @@ CREATE TABLE log_sessions (
     id            TEXT   NOT NULL PRIMARY KEY,
     secret_digest TEXT   NOT NULL UNIQUE,
     app_id        TEXT   NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    user_id       TEXT   NOT NULL REFERENCES users (id) ON DELETE CASCADE, -- who reads it
     lines         BIGINT NOT NULL,
     tail          BIGINT NOT NULL,
     dyno          TEXT,

@@ -20,6 +20,7 @@ mod errors;
 mod extract;
 mod hostname;
 mod judge;
+mod log;
 mod places;
 pub mod platform;
 mod public_key;

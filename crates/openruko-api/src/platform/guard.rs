@@ -65,6 +65,7 @@ pub(super) async fn guard(
         && response.status().is_success()
     {
         record(&api, &change).await;
+        api.tell_changed();
     }
     response.headers_mut().insert(CALLS_LEFT, left.into());
     Ok(response)

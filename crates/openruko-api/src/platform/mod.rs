@@ -13,6 +13,8 @@ mod caller;
 mod domains;
 mod guard;
 mod ids;
+mod log_drains;
+mod log_sessions;
 mod names;
 mod openapi;
 mod page;
@@ -43,6 +45,8 @@ fn routes() -> Vec<Route> {
         domains::routes(),
         sni_endpoints::routes(),
         acm::routes(),
+        log_sessions::routes(),
+        log_drains::routes(),
     ]
     .into_iter()
     .flatten()

@@ -24,6 +24,8 @@ pub(crate) mod dialect;
 pub(crate) mod discarded;
 pub(crate) mod domains;
 pub(crate) mod keys;
+pub(crate) mod log_drains;
+pub(crate) mod log_sessions;
 pub(crate) mod output;
 pub(crate) mod pushes;
 pub(crate) mod releases;

@@ -10,6 +10,7 @@ mod platform;
 mod platform_buildpacks;
 mod platform_certificates;
 mod platform_domains;
+mod platform_logs;
 mod program;
 mod pushes;
 mod rights;
