@@ -187,7 +187,7 @@ CREATE INDEX log_sessions_of_app ON log_sessions (app_id);
 CREATE TABLE pipelines (
     id         TEXT   NOT NULL PRIMARY KEY,
     name       TEXT   NOT NULL UNIQUE,
-    owner_id   TEXT   NOT NULL REFERENCES users (id),
+    owner_id   TEXT   NOT NULL REFERENCES users (id) ON DELETE CASCADE, -- its apps stay
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );

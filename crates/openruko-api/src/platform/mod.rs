@@ -18,6 +18,8 @@ mod log_sessions;
 mod names;
 mod openapi;
 mod page;
+mod pipelines;
+mod promotions;
 mod route;
 mod server;
 mod sni_endpoints;
@@ -47,6 +49,8 @@ fn routes() -> Vec<Route> {
         acm::routes(),
         log_sessions::routes(),
         log_drains::routes(),
+        pipelines::routes(),
+        promotions::routes(),
     ]
     .into_iter()
     .flatten()

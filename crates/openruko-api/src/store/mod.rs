@@ -27,6 +27,7 @@ pub(crate) mod keys;
 pub(crate) mod log_drains;
 pub(crate) mod log_sessions;
 pub(crate) mod output;
+pub(crate) mod pipelines;
 pub(crate) mod pushes;
 pub(crate) mod releases;
 pub(crate) mod repos;

@@ -11,6 +11,7 @@ mod platform_buildpacks;
 mod platform_certificates;
 mod platform_domains;
 mod platform_logs;
+mod platform_pipelines;
 mod program;
 mod pushes;
 mod rights;

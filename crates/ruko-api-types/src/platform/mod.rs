@@ -15,6 +15,7 @@ mod dyno;
 mod formation;
 mod log_drain;
 mod log_session;
+mod pipeline;
 mod release;
 mod server;
 mod sni_endpoint;
@@ -37,6 +38,11 @@ pub use dyno::{Dyno, DynoState, EnvValue, NewDyno};
 pub use formation::{BadQuantity, Formation, FormationUpdate, FormationUpdates, Quantity};
 pub use log_drain::{LogDrain, NewLogDrain};
 pub use log_session::{LogSession, NewLogSession};
+pub use pipeline::{
+    AppFilter, AppsWithin, BadStage, NewPipeline, NewPipelineCoupling, NewPipelinePromotion, Pipeline,
+    PipelineChanges, PipelineCoupling, PipelineCouplingChanges, PipelineOwner, PipelinePromotion,
+    PromotionSource, PromotionTarget, Stage,
+};
 pub use release::{NewRelease, Release, ReleaseStatus};
 pub use server::Server;
 pub use sni_endpoint::{AcmRefresh, NewSniEndpoint, SniEndpoint, SslCert};
