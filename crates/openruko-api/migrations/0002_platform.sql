@@ -240,6 +240,7 @@ CREATE TABLE webhook_deliveries (
     id         TEXT   NOT NULL PRIMARY KEY,
     webhook_id TEXT   NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
     event_id   TEXT   NOT NULL,
+    include    TEXT   NOT NULL, -- what the event is about: api:release
     payload    TEXT   NOT NULL, -- JSON
     status     TEXT   NOT NULL, -- pending, retrying, succeeded, failed
     attempts   BIGINT NOT NULL,

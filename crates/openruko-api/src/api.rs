@@ -25,6 +25,8 @@ pub(crate) struct Inner {
     pub(crate) output_grew: Notify,
     /// Something happened that an app's log tells of.
     pub(crate) log_grew: Notify,
+    /// There is something to be told to webhooks.
+    pub(crate) webhooks_due: Notify,
     /// Places for those who read logs: each holds a connection for long.
     pub(crate) log_readers: Arc<Semaphore>,
     /// How often each account called.
@@ -48,6 +50,7 @@ impl Api {
             push_ended: Notify::new(),
             output_grew: Notify::new(),
             log_grew: Notify::new(),
+            webhooks_due: Notify::new(),
             log_readers: Arc::new(Semaphore::new(LOG_READERS)),
             calls: CallLimit::default(),
             stop: watch::Sender::new(false),
@@ -79,5 +82,6 @@ impl Api {
     /// Wakes those who tell of changes: most make a release.
     pub(crate) fn tell_changed(&self) {
         self.log_grew.notify_waiters();
+        self.webhooks_due.notify_waiters();
     }
 }

@@ -31,6 +31,7 @@ pub mod server;
 pub mod settings;
 mod store;
 mod token;
+mod webhooks;
 
 pub use server::Server;
 pub use settings::Settings;

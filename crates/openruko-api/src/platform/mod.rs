@@ -23,6 +23,7 @@ mod promotions;
 mod route;
 mod server;
 mod sni_endpoints;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ use crate::errors::ApiFault;
 use crate::rights::Need;
 
 pub(crate) use call_limit::CallLimit;
+pub(crate) use ids::public as public_id;
 use route::Route;
 
 /// Every call that there is.
@@ -51,6 +53,7 @@ fn routes() -> Vec<Route> {
         log_drains::routes(),
         pipelines::routes(),
         promotions::routes(),
+        webhooks::routes(),
     ]
     .into_iter()
     .flatten()

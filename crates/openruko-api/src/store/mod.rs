@@ -34,6 +34,7 @@ pub(crate) mod repos;
 pub(crate) mod slugs;
 pub(crate) mod sni_endpoints;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 
 /// What every function here gives.
 pub(crate) type Sql<T> = Result<T, sqlx::Error>;
@@ -160,7 +161,8 @@ fn big(count: u64) -> Sql<i64> {
     i64::try_from(count).map_err(|e| sqlx::Error::Encode(Box::new(e)))
 }
 
-fn new_id() -> String {
+/// An id that nothing else has, and that sorts after those made before it.
+pub(crate) fn new_id() -> String {
     ulid::Ulid::generate().to_string()
 }
 

@@ -12,6 +12,7 @@ mod platform_certificates;
 mod platform_domains;
 mod platform_logs;
 mod platform_pipelines;
+mod platform_webhooks;
 mod program;
 mod pushes;
 mod rights;

@@ -57,8 +57,18 @@ impl World {
 
     /// With further lines in `[api]`.
     pub(crate) fn with(extra: &str) -> Self {
+        Self::started(extra, "")
+    }
+
+    /// With further lines in `[api.public]`.
+    pub(crate) fn with_public(extra: &str) -> Self {
+        Self::started("", extra)
+    }
+
+    fn started(extra: &str, public: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config::parse(&config(dir.path(), "127.0.0.1:0", extra), std::iter::empty()).unwrap();
+        let text = format!("{}{public}\n", config(dir.path(), "127.0.0.1:0", extra));
+        let config = Config::parse(&text, std::iter::empty()).unwrap();
         let settings = Settings::try_from(config.api().unwrap()).unwrap();
         let runtime = Runtime::new().unwrap();
         let server = runtime.block_on(Server::bind(settings)).unwrap();

@@ -20,6 +20,7 @@ mod release;
 mod server;
 mod sni_endpoint;
 mod stack;
+mod webhook;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,10 @@ pub use release::{NewRelease, Release, ReleaseStatus};
 pub use server::Server;
 pub use sni_endpoint::{AcmRefresh, NewSniEndpoint, SniEndpoint, SslCert};
 pub use stack::{Provider, Region, Stack};
+pub use webhook::{
+    BadWebhookLevel, NewWebhook, Webhook, WebhookAttempt, WebhookChanges, WebhookDelivery, WebhookEvent,
+    WebhookEventRef, WebhookLevel,
+};
 
 /// A resource's id: a UUID in lower case with dashes.
 pub type Id = String;
