@@ -175,6 +175,7 @@ CREATE TABLE log_sessions (
     id            TEXT   NOT NULL PRIMARY KEY,
     secret_digest TEXT   NOT NULL UNIQUE,
     app_id        TEXT   NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    user_id       TEXT   NOT NULL REFERENCES users (id) ON DELETE CASCADE, -- who reads it
     lines         BIGINT NOT NULL,
     tail          BIGINT NOT NULL,
     dyno          TEXT,
@@ -186,7 +187,7 @@ CREATE INDEX log_sessions_of_app ON log_sessions (app_id);
 CREATE TABLE pipelines (
     id         TEXT   NOT NULL PRIMARY KEY,
     name       TEXT   NOT NULL UNIQUE,
-    owner_id   TEXT   NOT NULL REFERENCES users (id),
+    owner_id   TEXT   NOT NULL REFERENCES users (id) ON DELETE CASCADE, -- its apps stay
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
@@ -239,6 +240,7 @@ CREATE TABLE webhook_deliveries (
     id         TEXT   NOT NULL PRIMARY KEY,
     webhook_id TEXT   NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
     event_id   TEXT   NOT NULL,
+    include    TEXT   NOT NULL, -- what the event is about: api:release
     payload    TEXT   NOT NULL, -- JSON
     status     TEXT   NOT NULL, -- pending, retrying, succeeded, failed
     attempts   BIGINT NOT NULL,

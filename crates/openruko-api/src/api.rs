@@ -3,12 +3,15 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::platform::CallLimit;
 use crate::settings::Settings;
 use crate::store::Store;
+
+/// Logs that are read at a time; a quarter of all connections ([`ruko_http::Bounds`]).
+const LOG_READERS: usize = 128;
 
 /// The settings, the database, and the events that calls wait for. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +24,12 @@ pub(crate) struct Inner {
     pub(crate) push_ended: Notify,
     /// A push printed something.
     pub(crate) output_grew: Notify,
+    /// Something happened that an app's log tells of.
+    pub(crate) log_grew: Notify,
+    /// There is something to be told to webhooks.
+    pub(crate) webhooks_due: Notify,
+    /// Places for those who read logs: each holds a connection for long.
+    pub(crate) log_readers: Arc<Semaphore>,
     /// How often each account called.
     pub(crate) calls: CallLimit,
     stop: watch::Sender<bool>,
@@ -41,6 +50,9 @@ impl Api {
             store,
             push_ended: Notify::new(),
             output_grew: Notify::new(),
+            log_grew: Notify::new(),
+            webhooks_due: Notify::new(),
+            log_readers: Arc::new(Semaphore::new(LOG_READERS)),
             calls: CallLimit::default(),
             stop: watch::Sender::new(false),
         }))
@@ -71,5 +83,12 @@ impl Api {
     pub(crate) fn tell_push_ended(&self) {
         self.push_ended.notify_waiters();
         self.output_grew.notify_waiters();
+        self.tell_changed();
+    }
+
+    /// Wakes those who tell of changes: most make a release.
+    pub(crate) fn tell_changed(&self) {
+        self.log_grew.notify_waiters();
+        self.webhooks_due.notify_waiters();
     }
 }

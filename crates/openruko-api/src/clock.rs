@@ -13,6 +13,12 @@ pub(crate) fn rfc3339(moment: Millis) -> String {
     moment.to_string()
 }
 
+/// The same with microseconds and an offset, as logs have it: `2026-11-22T20:15:00.123000+00:00`.
+pub(crate) fn rfc3339_micros(moment: Millis) -> String {
+    let moment = jiff::Timestamp::from_millisecond(moment).unwrap_or_default();
+    moment.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
+}
+
 /// Whole seconds from `since` to `now`; 0 when the clock was set back in between.
 pub(crate) fn seconds_between(since: Millis, now: Millis) -> u64 {
     u64::try_from((now - since) / 1000).unwrap_or(0)
@@ -26,6 +32,11 @@ mod tests {
     fn moments_read_as_rfc_3339_without_fractions() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
         assert_eq!(rfc3339(1_795_381_402_999), "2026-11-22T21:03:22Z");
+    }
+
+    #[test]
+    fn moments_in_logs_are_finer() {
+        assert_eq!(rfc3339_micros(1_795_381_402_099), "2026-11-22T21:03:22.099000+00:00");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use ruko_core::{Exit, Fault, report};
 
 mod api;
 pub mod auth;
+mod certificate;
 mod clock;
 mod controllers;
 mod copy_database;
@@ -21,7 +22,9 @@ pub mod database;
 mod dyno_size;
 mod errors;
 mod extract;
+mod hostname;
 mod judge;
+mod log;
 mod places;
 pub mod platform;
 mod public_key;
@@ -32,6 +35,7 @@ pub mod server;
 pub mod settings;
 mod store;
 mod token;
+mod webhooks;
 
 pub use server::Server;
 pub use settings::Settings;

@@ -6,6 +6,7 @@ use sqlx::AnyConnection;
 
 use crate::store::releases::{self, NewRelease};
 use crate::store::{Sql, apps, config_vars};
+use crate::webhooks;
 
 /// What the new release runs.
 pub(crate) enum Runs<'a> {
@@ -41,6 +42,7 @@ pub(crate) async fn make(
             releases::copy_process_types(db, (from, earlier), (app_id, version)).await?;
         }
     }
+    webhooks::tell_release(db, app_id, version).await?;
     Ok(version)
 }
 

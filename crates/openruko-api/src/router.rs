@@ -127,9 +127,11 @@ async fn guard(
     Ok(next.run(request).await)
 }
 
-/// Every request has an end and a line in the log. The query is left out: it is not needed there.
+/// Every request has an end and a line in the log. The query is left out, and what opens a log stream: neither
+/// is needed there.
 pub(crate) async fn logged(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), request.uri().path());
+    let path = if path.starts_with("/streams/") { "/streams/…" } else { path }.to_owned();
     let begun = Instant::now();
     let response = match tokio::time::timeout(SLOWEST, next.run(request)).await {
         Ok(response) => response,

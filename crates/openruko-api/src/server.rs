@@ -12,6 +12,7 @@ use crate::platform;
 use crate::router::router;
 use crate::settings::Settings;
 use crate::store::{Store, StoreError, dialect};
+use crate::webhooks;
 
 /// A server that listens and does not yet answer.
 pub struct Server {
@@ -55,7 +56,10 @@ impl Server {
             stop.await;
             api.stop();
         };
+        let webhooks = tokio::spawn(webhooks::deliver(api.clone()));
         ruko_http::serve(doors, stop).await;
+        // It ends as soon as the API stops, after what it is sending at that moment.
+        let _ = webhooks.await;
         api.store.close().await;
     }
 

@@ -64,6 +64,8 @@ pub struct Public {
     pub region: String,
     /// Calls that one account may make in an hour.
     pub calls_per_hour: u32,
+    /// Whether webhooks may be on private networks.
+    pub webhook_private: bool,
 }
 
 impl Public {
@@ -139,6 +141,7 @@ impl TryFrom<&PublicConfig> for Public {
             ssh_url: app_url("public.ssh_url", &config.ssh_url)?,
             region: region(&config.region)?,
             calls_per_hour: calls_per_hour(config.calls_per_hour)?,
+            webhook_private: config.webhook_private,
         })
     }
 }

@@ -124,6 +124,10 @@ pub struct PublicConfig {
     /// Calls that one account may make in an hour.
     #[serde(default = "default_calls_per_hour")]
     pub calls_per_hour: u32,
+    /// Whether webhooks may be on this machine and on private networks. Then whoever has an app can have the
+    /// server send requests there.
+    #[serde(default)]
+    pub webhook_private: bool,
 }
 
 fn default_region() -> String {

@@ -17,6 +17,7 @@ use crate::release::{self, Runs};
 use crate::store::apps::AppRow;
 use crate::store::pushes::{self, PushRow};
 use crate::store::{apps, discarded, repos, slugs};
+use crate::webhooks;
 
 /// `POST /internal/pushes/{id}/commit`
 pub(crate) async fn create(
@@ -77,6 +78,9 @@ async fn carry_out(
         discard: discard.iter().map(|key| api.settings.object(key)).collect(),
     };
     pushes::succeed(db, &push.id, &commit.refs, &answer).await?;
+    if answer.release.is_some() {
+        webhooks::tell_build(db, push, answer.release).await?;
+    }
     Ok(answer)
 }
 

@@ -38,6 +38,7 @@ pub(crate) async fn change(
         config_vars::apply(&mut db, &app.id, &change).await?;
         release::repeat(&mut db, &app.id, app.release, &admin()?, &change.description()).await?;
         db.commit().await?;
+        api.tell_changed();
     }
     Ok(Json(change.vars))
 }

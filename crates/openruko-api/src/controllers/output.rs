@@ -51,6 +51,7 @@ pub(crate) async fn append(
             output::append(&mut db, &id, &piece, reaches).await?;
             db.commit().await?;
             api.output_grew.notify_waiters();
+            api.log_grew.notify_waiters();
         }
         Ok(StatusCode::NO_CONTENT)
     })

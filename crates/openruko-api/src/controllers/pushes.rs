@@ -28,6 +28,7 @@ use crate::places;
 use crate::store::apps::AppRow;
 use crate::store::pushes::{self, NewPush, PushRow};
 use crate::store::{apps, buildpacks, config_vars, repos};
+use crate::webhooks;
 
 /// The longest that a call waits for a lease, in seconds.
 const MAX_WAIT: u64 = 30;
@@ -84,6 +85,7 @@ async fn attempt(api: &Api, app: &AppName, user: &UserName) -> Answer<Attempt> {
             return Ok(Attempt::Held(Held { by: other.holder(now), until: Instant::now() + left }));
         }
         pushes::lose(&mut db, &other).await?;
+        webhooks::tell_build(&mut db, &other, None).await?;
         lost = Some(other);
     }
     let name = app.name.clone();
@@ -175,7 +177,10 @@ pub(crate) async fn abort(
         if push.status(now) == BuildStatus::Pending {
             let reason = abort.reason.map(|reason| kept(&reason));
             match &reason {
-                Some(reason) => pushes::fail(&mut db, &id, reason).await?,
+                Some(reason) => {
+                    pushes::fail(&mut db, &id, reason).await?;
+                    webhooks::tell_build(&mut db, &push, None).await?;
+                }
                 None => pushes::forget(&mut db, &id).await?,
             }
             let app = apps::by_id(&mut db, &push.app_id).await?;
@@ -239,6 +244,7 @@ pub(super) async fn write_down_if_lost(
 ) -> Answer<()> {
     if push.status(now) == BuildStatus::Lost {
         pushes::lose(&mut db, push).await?;
+        webhooks::tell_build(&mut db, push, None).await?;
         let app = apps::by_id(&mut db, &push.app_id).await?;
         db.commit().await?;
         log_end(push, &app.name, &Outcome::Failed(pushes::LOST));

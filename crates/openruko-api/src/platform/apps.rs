@@ -153,6 +153,11 @@ async fn destroy(State(api): State<Api>, TheApp(app): TheApp) -> Answer<Json<App
     Ok(Json(described(&api, &app)?))
 }
 
+/// The app once more, as it is in this transaction.
+pub(super) async fn still_there(db: &mut AnyConnection, app: &AppRow) -> Answer<AppRow> {
+    apps::find_by_id(db, &app.id).await?.ok_or_else(ApiFault::no_such_app)
+}
+
 /// As clients see it.
 pub(super) fn described(api: &Api, app: &AppRow) -> Answer<App> {
     let public = super::server::public(api)?;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::RequestExt;
+use axum::body::to_bytes;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -21,9 +22,11 @@ use crate::api::Api;
 use crate::clock;
 use crate::errors::{Answer, ApiFault};
 use crate::rights;
+use crate::store::Sql;
 use crate::store::apps::{self, AppRow};
 use crate::store::audit::{self, Change};
 use crate::store::authorizations;
+use crate::webhooks::{self, Event};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const CALLS_LEFT: HeaderName = HeaderName::from_static("ratelimit-remaining");
@@ -69,6 +72,8 @@ pub(super) async fn guard(
             change.app = Some(about(app));
         }
         record(&api, &change).await;
+        response = told(&api, &rule, &change, response).await?;
+        api.tell_changed();
     }
     response.headers_mut().insert(CALLS_LEFT, left.into());
     Ok(response)
@@ -155,6 +160,52 @@ async fn record(api: &Api, change: &Change) {
         let cause = ruko_core::exit::chain(&error);
         tracing::error!(cause, user = %change.user, action = change.action, "a change is not in the audit");
     }
+}
+
+/// What a call changed, as webhooks name it. Releases and builds are not here: they are told of where they are
+/// made, which pushes do as well.
+fn kind(path: &str) -> Option<&'static str> {
+    let rest = path.strip_prefix("/apps/{app}")?;
+    match rest.split('/').nth(1) {
+        None => Some("api:app"),
+        Some("collaborators") => Some("api:collaborator"),
+        Some("domains") => Some("api:domain"),
+        Some("formation") => Some("api:formation"),
+        Some("sni-endpoints") => Some("api:sni-endpoint"),
+        _ => None,
+    }
+}
+
+/// Tells webhooks of a change, the answer to which is what there is to tell. The change stands already: what
+/// cannot be put down is a line in the log.
+async fn told(api: &Api, rule: &Rule, change: &Change, response: Response) -> Answer<Response> {
+    let Some((kind, (app_id, _))) = kind(rule.path).zip(change.app.as_ref()) else { return Ok(response) };
+    let (head, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(|e| ApiFault::Internal(e.to_string()))?;
+    let action = match rule.method {
+        Method::POST => "create",
+        Method::DELETE => "destroy",
+        _ => "update",
+    };
+    let data = serde_json::from_slice(&body).unwrap_or_default();
+    let event = Event { kind, action, data, user: &change.user };
+    if let Err(error) = put_down(api, app_id, &event).await {
+        let cause = ruko_core::exit::chain(&error);
+        tracing::error!(cause, user = %change.user, action = change.action, "webhooks are not told of a change");
+    }
+    Ok(Response::from_parts(head, body.into()))
+}
+
+async fn put_down(api: &Api, app_id: &str, event: &Event<'_>) -> Sql<()> {
+    let mut db = api.store.read().await?;
+    let wanting = webhooks::wanting(&mut db, app_id, event.kind).await?;
+    drop(db);
+    if wanting.is_empty() {
+        return Ok(());
+    }
+    let mut db = api.store.write().await?;
+    webhooks::tell(&mut db, &wanting, event).await?;
+    db.commit().await
 }
 
 /// What every answer carries.

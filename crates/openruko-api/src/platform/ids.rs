@@ -6,7 +6,7 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 /// As clients see it.
-pub(super) fn public(id: &str) -> String {
+pub(crate) fn public(id: &str) -> String {
     let bits = Ulid::from_string(id).map_or(0, u128::from);
     Uuid::from_u128(bits).to_string()
 }

@@ -5,26 +5,35 @@
 //! and whether they may. A module a noun then answers.
 
 mod account;
+mod acm;
 mod addons;
 mod apps;
+mod buildpacks;
 mod call_limit;
 mod caller;
 mod collaborators;
 mod config_vars;
+mod domains;
 mod dyno_sizes;
 mod dynos;
 mod features;
 mod formation;
 mod guard;
 mod ids;
+mod log_drains;
+mod log_sessions;
 mod names;
 mod openapi;
 mod page;
+mod pipelines;
+mod promotions;
 mod releases;
 mod route;
 mod server;
+mod sni_endpoints;
 mod teams;
 mod transfers;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -37,12 +46,15 @@ use crate::errors::ApiFault;
 use crate::rights::Need;
 
 pub(crate) use call_limit::CallLimit;
+pub(crate) use ids::public as public_id;
 use route::Route;
 
 /// Every call that there is.
 fn routes() -> Vec<Route> {
-    let own = [server::routes(), account::routes(), apps::routes()];
-    let of_apps = [
+    [
+        server::routes(),
+        account::routes(),
+        apps::routes(),
         collaborators::routes(),
         transfers::routes(),
         config_vars::routes(),
@@ -53,8 +65,19 @@ fn routes() -> Vec<Route> {
         features::routes(),
         addons::routes(),
         teams::routes(),
-    ];
-    own.into_iter().chain(of_apps).flatten().collect()
+        buildpacks::routes(),
+        domains::routes(),
+        sni_endpoints::routes(),
+        acm::routes(),
+        log_sessions::routes(),
+        log_drains::routes(),
+        pipelines::routes(),
+        promotions::routes(),
+        webhooks::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Who may use a call, for a test of all of them.

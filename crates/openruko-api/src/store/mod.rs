@@ -28,16 +28,22 @@ pub(crate) mod config_vars;
 pub(crate) mod copy;
 pub(crate) mod dialect;
 pub(crate) mod discarded;
+pub(crate) mod domains;
 pub(crate) mod features;
 pub(crate) mod formation;
 pub(crate) mod keys;
+pub(crate) mod log_drains;
+pub(crate) mod log_sessions;
 pub(crate) mod output;
+pub(crate) mod pipelines;
 pub(crate) mod pushes;
 pub(crate) mod releases;
 pub(crate) mod repos;
 mod schema;
 pub(crate) mod slugs;
+pub(crate) mod sni_endpoints;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 
 use dialect::Dialect;
 
@@ -263,7 +269,8 @@ fn big(count: u64) -> Sql<i64> {
     i64::try_from(count).map_err(|e| sqlx::Error::Encode(Box::new(e)))
 }
 
-fn new_id() -> String {
+/// An id that nothing else has, and that sorts after those made before it.
+pub(crate) fn new_id() -> String {
     ulid::Ulid::generate().to_string()
 }
 

@@ -32,9 +32,9 @@ pub(crate) struct PushRow {
     pub(crate) slug_key: String,
     pub(crate) lease_ends: Millis,
     answer: Option<String>,
-    release: Option<u64>,
+    pub(crate) release: Option<u64>,
     pub(crate) output_bytes: u64,
-    created_at: Millis,
+    pub(crate) created_at: Millis,
     ended_at: Option<Millis>,
 }
 
@@ -98,15 +98,21 @@ impl PushRow {
         }
     }
 
+    /// Why it came to nothing, by the same rule.
+    pub(crate) fn reason(&self, now: Millis) -> Option<&str> {
+        let lost = (self.status(now) == BuildStatus::Lost).then_some(LOST);
+        self.reason.as_deref().or(lost)
+    }
+
     pub(crate) fn build(self, now: Millis) -> Build {
         let status = self.status(now);
         let ended_at = self.ended_at(now).map(clock::rfc3339);
-        let lost = (status == BuildStatus::Lost).then(|| LOST.to_owned());
+        let reason = self.reason(now).map(str::to_owned);
         Build {
             push: self.id,
             user: self.user,
             status,
-            reason: self.reason.or(lost),
+            reason,
             release: self.release,
             created_at: clock::rfc3339(self.created_at),
             ended_at,
@@ -177,6 +183,25 @@ pub(crate) async fn of_app(db: &mut AnyConnection, app_id: &str, limit: u32) -> 
         .bind(i64::from(limit))
         .fetch_all(db)
         .await
+}
+
+/// Those after another one, oldest first.
+pub(crate) async fn after(
+    db: &mut AnyConnection,
+    app_id: &str,
+    id: Option<&PushId>,
+    limit: u32,
+) -> Sql<Vec<PushRow>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM pushes WHERE app_id = $1 AND id > $2 ORDER BY id LIMIT $3"
+    ))
+    .bind(app_id)
+    .bind(id.map_or("", PushId::as_str))
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await
 }
 
 /// Forgets what old pushes printed and moved. Called as each push opens, so that there is never much

@@ -156,6 +156,21 @@ pub(crate) async fn latest_of_slug(
         .await
 }
 
+/// Those after a version, oldest first.
+pub(crate) async fn after(
+    db: &mut AnyConnection,
+    app_id: &str,
+    version: u64,
+    limit: u32,
+) -> Sql<Vec<ReleaseRow>> {
+    sqlx::query_as(select!("WHERE r.app_id = $1 AND r.version > $2 ORDER BY r.version LIMIT $3"))
+        .bind(app_id)
+        .bind(big(version)?)
+        .bind(i64::from(limit))
+        .fetch_all(db)
+        .await
+}
+
 pub(crate) async fn find(db: &mut AnyConnection, app_id: &str, version: u64) -> Sql<Option<ReleaseRow>> {
     sqlx::query_as(select!("WHERE r.app_id = $1 AND r.version = $2"))
         .bind(app_id)

@@ -10,6 +10,7 @@ use ruko_core::config::Config;
 use ruko_core::{AppName, CommitId, UserName};
 use ruko_test_postgres::{Database, Server};
 use sha2::{Digest, Sha256};
+use sqlx::{AnyConnection, Connection};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -94,8 +95,18 @@ impl World {
 
     /// With further lines in `[api]`.
     pub(crate) fn with(extra: &str) -> Self {
+        Self::started(extra, "")
+    }
+
+    /// With further lines in `[api.public]`.
+    pub(crate) fn with_public(extra: &str) -> Self {
+        Self::started("", extra)
+    }
+
+    fn started(extra: &str, public: &str) -> Self {
         let home = Home::new();
-        let config = Config::parse(&home.config("127.0.0.1:0", extra), std::iter::empty()).unwrap();
+        let text = format!("{}{public}\n", home.config("127.0.0.1:0", extra));
+        let config = Config::parse(&text, std::iter::empty()).unwrap();
         let settings = Settings::try_from(config.api().unwrap()).unwrap();
         let runtime = Runtime::new().unwrap();
         let server = runtime.block_on(openruko_api::Server::bind(settings)).unwrap();
@@ -135,6 +146,25 @@ impl World {
     pub(crate) fn push(&self) -> ruko_api_types::Committed {
         let push = self.open();
         self.serve.commit(&push.push, &commit(push.repo.version)).unwrap()
+    }
+
+    /// Makes the user a collaborator of `shop` who has these permissions alone.
+    pub(crate) fn gives(&self, name: &str, permissions: &str) {
+        self.admin.add_collaborator(&app("shop"), &user(name)).unwrap();
+        let sql = "UPDATE collaborators SET permissions = $1 WHERE user_id = \
+                   (SELECT id FROM users WHERE name = $2)";
+        self.execute(sql, &[permissions, name]);
+    }
+
+    /// Changes the database behind the server's back.
+    pub(crate) fn execute(&self, sql: &'static str, values: &[&str]) {
+        sqlx::any::install_default_drivers();
+        let url = self.home.database();
+        Runtime::new().unwrap().block_on(async {
+            let mut db = AnyConnection::connect(&url).await.unwrap();
+            let query = values.iter().fold(sqlx::query(sql), |query, value| query.bind(*value));
+            query.execute(&mut db).await.unwrap();
+        });
     }
 
     pub(crate) fn stop(&mut self) {

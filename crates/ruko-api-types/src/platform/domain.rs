@@ -43,3 +43,11 @@ pub struct NewDomain {
     /// The certificate to use, by name or id; the CLI sends `null` for none.
     pub sni_endpoint: Option<String>,
 }
+
+/// `PATCH /apps/{app}/domains/{domain}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct DomainChanges {
+    /// The certificate to use, by name or id; `null` for none.
+    pub sni_endpoint: Option<String>,
+}

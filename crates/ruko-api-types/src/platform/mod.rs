@@ -7,6 +7,7 @@
 mod account;
 mod app;
 mod build;
+mod buildpack;
 mod collaborator;
 mod config_vars;
 mod domain;
@@ -14,12 +15,16 @@ mod dyno;
 mod dyno_size;
 mod feature;
 mod formation;
+mod log_drain;
 mod log_session;
+mod pipeline;
 mod release;
 mod server;
 mod slug;
+mod sni_endpoint;
 mod stack;
 mod transfer;
+mod webhook;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,21 +33,35 @@ pub use account::{
 };
 pub use app::{App, AppChanges, NewApp};
 pub use build::{Build, BuildStatus, Buildpack, NewBuild, NewSourceBlob, Source, SourceBlob, SourceUrls};
+pub use buildpack::{
+    BuildpackInstallation, BuildpackUpdate, BuildpackUpdates, InstalledBuildpack, RegistryBuildpack,
+};
 pub use collaborator::{
     BadPermission, Collaborator, CollaboratorChanges, NewCollaborator, Permission, PermissionRef,
 };
 pub use config_vars::{ConfigChanges, ConfigVars};
-pub use domain::{Domain, NewDomain};
+pub use domain::{Domain, DomainChanges, NewDomain};
 pub use dyno::{Accepted, Dyno, DynoState, EnvValue, NewDyno};
 pub use dyno_size::{DynoCost, DynoSize};
 pub use feature::{AppFeature, FeatureChange};
 pub use formation::{BadQuantity, Formation, FormationChange, FormationUpdate, FormationUpdates, Quantity};
+pub use log_drain::{LogDrain, NewLogDrain};
 pub use log_session::{LogSession, NewLogSession};
+pub use pipeline::{
+    AppFilter, AppsWithin, BadStage, NewPipeline, NewPipelineCoupling, NewPipelinePromotion, Pipeline,
+    PipelineChanges, PipelineCoupling, PipelineCouplingChanges, PipelineOwner, PipelinePromotion,
+    PromotionSource, PromotionTarget, Stage,
+};
 pub use release::{NewRelease, Release, ReleaseStatus};
 pub use server::Server;
 pub use slug::Slug;
+pub use sni_endpoint::{AcmRefresh, NewSniEndpoint, SniEndpoint, SslCert};
 pub use stack::{Provider, Region, Stack};
 pub use transfer::{AppTransfer, NewAppTransfer, TeamAppChanges};
+pub use webhook::{
+    BadWebhookLevel, NewWebhook, Webhook, WebhookAttempt, WebhookChanges, WebhookDelivery, WebhookEvent,
+    WebhookEventRef, WebhookLevel,
+};
 
 /// A resource's id: a UUID in lower case with dashes.
 pub type Id = String;
