@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+use crate::password::Hashing;
 use crate::platform::CallLimit;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::throttle::Throttles;
 
 /// The settings, the database, and the events that calls wait for. Cheap to clone.
 #[derive(Clone)]
@@ -22,6 +24,12 @@ pub(crate) struct Inner {
     pub(crate) output_grew: Notify,
     /// How often each account called.
     pub(crate) calls: CallLimit,
+    /// How often somebody failed to prove who they are.
+    pub(crate) throttles: Throttles,
+    /// The hashing of passwords, so many at a time.
+    pub(crate) hashing: Hashing,
+    /// A login by browser was answered.
+    pub(crate) browser_answered: Notify,
     stop: watch::Sender<bool>,
 }
 
@@ -41,6 +49,9 @@ impl Api {
             push_ended: Notify::new(),
             output_grew: Notify::new(),
             calls: CallLimit::default(),
+            throttles: Throttles::default(),
+            hashing: Hashing::default(),
+            browser_answered: Notify::new(),
             stop: watch::Sender::new(false),
         }))
     }

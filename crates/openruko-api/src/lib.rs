@@ -18,6 +18,7 @@ mod controllers;
 mod errors;
 mod extract;
 mod judge;
+mod password;
 mod places;
 pub mod platform;
 mod public_key;
@@ -27,7 +28,9 @@ pub mod router;
 pub mod server;
 pub mod settings;
 mod store;
+mod throttle;
 mod token;
+mod totp;
 
 pub use server::Server;
 pub use settings::Settings;

@@ -1,11 +1,14 @@
 //! Who calls, and which app it is about: put into the request by the guard, taken out by handlers.
 
+use std::net::IpAddr;
+
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use ruko_http::ClientAddress;
 
 use crate::errors::ApiFault;
 use crate::store::apps::AppRow;
@@ -26,6 +29,9 @@ pub(crate) struct Caller {
 #[derive(Clone)]
 pub(crate) struct TheApp(pub(crate) AppRow);
 
+/// Where the request came from.
+pub(crate) struct CameFrom(pub(crate) IpAddr);
+
 /// What is not there was not put there: a row of the table has the wrong right.
 fn taken<T: Clone + Send + Sync + 'static>(parts: &mut Parts) -> Result<T, ApiFault> {
     let taken = parts.extensions.get::<T>().cloned();
@@ -45,6 +51,14 @@ impl<S: Send + Sync> FromRequestParts<S> for TheApp {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiFault> {
         taken(parts)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CameFrom {
+    type Rejection = ApiFault;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiFault> {
+        taken::<ClientAddress>(parts).map(|ClientAddress(address)| Self(address))
     }
 }
 

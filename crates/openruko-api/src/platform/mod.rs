@@ -6,15 +6,21 @@
 
 mod account;
 mod apps;
+mod authorizations;
+mod browser_login;
 mod call_limit;
 mod caller;
 mod guard;
 mod ids;
+mod keys;
+mod login;
+mod login_page;
 mod names;
 mod openapi;
 mod page;
 mod route;
 mod server;
+mod two_factor;
 
 use std::sync::Arc;
 
@@ -31,7 +37,18 @@ use route::Route;
 
 /// Every call that there is.
 fn routes() -> Vec<Route> {
-    [server::routes(), account::routes(), apps::routes()].into_iter().flatten().collect()
+    [
+        server::routes(),
+        account::routes(),
+        authorizations::routes(),
+        two_factor::routes(),
+        browser_login::routes(),
+        keys::routes(),
+        apps::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Who may use a call, for a test of all of them.

@@ -17,6 +17,7 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection, SqlSafeStr, Transaction};
 pub(crate) mod apps;
 pub(crate) mod audit;
 pub(crate) mod authorizations;
+pub(crate) mod browser_logins;
 pub(crate) mod buildpacks;
 pub(crate) mod collaborators;
 pub(crate) mod config_vars;
