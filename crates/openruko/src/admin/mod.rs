@@ -12,6 +12,7 @@ use ruko_core::{Exit, Fault, Hint};
 
 mod access;
 mod app;
+mod audit;
 mod config;
 mod escaped;
 mod history;
@@ -38,7 +39,7 @@ pub(crate) struct AdminArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Add, list and remove users
+    /// Add, change, list and remove users; their passwords and tokens
     #[command(subcommand)]
     User(user::Command),
     /// Add, list and remove the SSH keys of users
@@ -62,6 +63,8 @@ enum Command {
     Builds(history::BuildsArgs),
     /// Print what a build printed
     Output(history::OutputArgs),
+    /// List who did what, newest first
+    Audit(audit::AuditArgs),
 }
 
 /// Carries out one `openruko admin` command with the address and token of `[admin]`.
@@ -88,7 +91,7 @@ fn carry_out(
     let client =
         &ApiClient::from_token_file(&config.api_url, &config.token_file).map_err(|e| fault(e, config))?;
     let done = match args.command {
-        Command::User(command) => user::run(command, client, out),
+        Command::User(command) => user::run(command, client, stdin, out),
         Command::Key(command) => key::run(command, client, stdin, out),
         Command::App(command) => app::run(command, client, out),
         Command::Access(command) => access::run(&command, client, out),
@@ -97,6 +100,7 @@ fn carry_out(
         Command::Releases(args) => history::releases(&args, client, out),
         Command::Builds(args) => history::builds(&args, client, out),
         Command::Output(args) => history::output(&args, client, out),
+        Command::Audit(args) => audit::run(&args, client, out),
     };
     done.map_err(|error| match error {
         Error::Api(error) => match is_broken_pipe(&error) {
