@@ -38,6 +38,7 @@ CREATE TABLE browser_logins (
     cli_digest     TEXT   NOT NULL UNIQUE,
     browser_digest TEXT   NOT NULL UNIQUE,
     description    TEXT   NOT NULL,
+    address        TEXT   NOT NULL, -- where the program that began it is
     status         TEXT   NOT NULL, -- open, allowed, denied
     user_id        TEXT   REFERENCES users (id) ON DELETE CASCADE,
     expires_at     BIGINT NOT NULL
@@ -298,3 +299,4 @@ CREATE TABLE audit (
     detail    TEXT   NOT NULL
 );
 CREATE INDEX audit_of_app ON audit (app_id, id);
+CREATE INDEX audit_of_action ON audit (action, id);

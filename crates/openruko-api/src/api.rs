@@ -6,9 +6,11 @@ use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
+use crate::password::Hashing;
 use crate::platform::CallLimit;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::throttle::Throttles;
 
 /// Logs that are read at a time; a quarter of all connections ([`ruko_http::Bounds`]).
 const LOG_READERS: usize = 128;
@@ -32,6 +34,12 @@ pub(crate) struct Inner {
     pub(crate) log_readers: Arc<Semaphore>,
     /// How often each account called.
     pub(crate) calls: CallLimit,
+    /// How often somebody failed to prove who they are.
+    pub(crate) throttles: Throttles,
+    /// The hashing of passwords, so many at a time.
+    pub(crate) hashing: Hashing,
+    /// A login by browser was answered.
+    pub(crate) browser_answered: Notify,
     stop: watch::Sender<bool>,
 }
 
@@ -54,6 +62,9 @@ impl Api {
             webhooks_due: Notify::new(),
             log_readers: Arc::new(Semaphore::new(LOG_READERS)),
             calls: CallLimit::default(),
+            throttles: Throttles::default(),
+            hashing: Hashing::default(),
+            browser_answered: Notify::new(),
             stop: watch::Sender::new(false),
         }))
     }

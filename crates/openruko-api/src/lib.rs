@@ -25,6 +25,7 @@ mod extract;
 mod hostname;
 mod judge;
 mod log;
+mod password;
 mod places;
 pub mod platform;
 mod public_key;
@@ -34,7 +35,9 @@ pub mod router;
 pub mod server;
 pub mod settings;
 mod store;
+mod throttle;
 mod token;
+mod totp;
 mod webhooks;
 
 pub use server::Server;

@@ -12,7 +12,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use crate::api::Api;
 use crate::auth::Component::{self, Admin, Serve};
 use crate::controllers::{
-    access, app, builds, collaborators, commits, config_vars, fetches, keys, output, pushes, releases,
+    access, app, audit, builds, collaborators, commits, config_vars, fetches, keys, output, pushes, releases,
     tokens, user,
 };
 use crate::errors::ApiFault;
@@ -69,7 +69,10 @@ fn calls() -> Vec<Call> {
         call(M::GET,    "/internal/pushes/{id}/output",                  ADMIN, SMALL,  get(output::show)),
         call(M::POST,   "/internal/users",                               ADMIN, SMALL,  post(user::create)),
         call(M::GET,    "/internal/users",                               ADMIN, SMALL,  get(user::list)),
+        call(M::PATCH,  "/internal/users/{user}",                        ADMIN, SMALL,  patch(user::change)),
         call(M::DELETE, "/internal/users/{user}",                        ADMIN, SMALL,  delete(user::destroy)),
+        call(M::PUT,    "/internal/users/{user}/password",               ADMIN, SMALL,  put(user::set_password)),
+        call(M::DELETE, "/internal/users/{user}/two-factor",             ADMIN, SMALL,  delete(user::reset_two_factor)),
         call(M::POST,   "/internal/users/{user}/keys",                   ADMIN, SMALL,  post(keys::create)),
         call(M::GET,    "/internal/users/{user}/keys",                   ADMIN, SMALL,  get(keys::list)),
         call(M::POST,   "/internal/users/{user}/tokens",                 ADMIN, SMALL,  post(tokens::create)),
@@ -85,6 +88,7 @@ fn calls() -> Vec<Call> {
         call(M::PUT,    "/internal/apps/{app}/buildpacks",               ADMIN, SMALL,  put(app::set_buildpacks)),
         call(M::GET,    "/internal/apps/{app}/releases",                 ADMIN, SMALL,  get(releases::list)),
         call(M::GET,    "/internal/apps/{app}/builds",                   ADMIN, SMALL,  get(builds::list)),
+        call(M::GET,    "/internal/audit",                               ADMIN, SMALL,  get(audit::list)),
     ]
 }
 

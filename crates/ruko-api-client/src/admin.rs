@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use ruko_api_types::{
-    App, Build, Buildpacks, ConfigVarChange, Destroyed, Key, NewApp, NewKey, NewToken, NewUser, Release,
-    User, UserToken,
+    App, AuditEntry, Build, Buildpacks, ConfigVarChange, Destroyed, Key, NewApp, NewKey, NewPassword,
+    NewToken, NewUser, PasswordSet, Release, User, UserChanges, UserToken,
 };
 use ruko_core::{AppName, ConfigVarName, PushId, UserName};
 
@@ -32,7 +32,53 @@ impl ApiClient {
     /// # Errors
     /// The API cannot be reached or refuses the call.
     pub fn add_user(&self, name: &UserName) -> Result<Made<User>, ApiClientError> {
-        made(self.post("/internal/users", &NewUser { name: name.clone() })?)
+        self.make_user(&NewUser { name: name.clone(), email: None, site_admin: false })
+    }
+
+    /// Makes a user, or finds the one of this name as they are.
+    ///
+    /// # Errors
+    /// `Refused` with 409 when the e-mail address is another user's; or the API cannot be reached.
+    pub fn make_user(&self, new: &NewUser) -> Result<Made<User>, ApiClientError> {
+        made(self.post("/internal/users", new)?)
+    }
+
+    /// Changes a user, and gives them as they are then.
+    ///
+    /// # Errors
+    /// `Refused` with 404, or with 409 when the e-mail address is another user's; or the API cannot be
+    /// reached.
+    pub fn change_user(&self, name: &UserName, changes: &UserChanges) -> Result<User, ApiClientError> {
+        self.patch(&format!("/internal/users/{name}"), changes)?.json()
+    }
+
+    /// Sets a user's password: this one, or one that the API makes up. With an old one every token ends.
+    ///
+    /// # Errors
+    /// `Refused` with 404, or with 422 when it is no good password; or the API cannot be reached.
+    pub fn set_password(
+        &self,
+        name: &UserName,
+        password: Option<String>,
+    ) -> Result<PasswordSet, ApiClientError> {
+        self.put(&format!("/internal/users/{name}/password"), &NewPassword { password })?.json()
+    }
+
+    /// Turns a user's second factor off, for one who lost it.
+    ///
+    /// # Errors
+    /// `Refused` with 404; or the API cannot be reached.
+    pub fn reset_two_factor(&self, name: &UserName) -> Result<(), ApiClientError> {
+        self.delete(&format!("/internal/users/{name}/two-factor"))?.done()
+    }
+
+    /// Who did what, newest first; of one app, or of everything.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call.
+    pub fn audit(&self, app: Option<&AppName>, limit: u32) -> Result<Vec<AuditEntry>, ApiClientError> {
+        let app = app.map_or_else(String::new, |app| format!("&app={app}"));
+        self.get(&format!("/internal/audit?limit={limit}{app}"))?.json()
     }
 
     /// All users, by name.

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ruko_core::config::BuildLimits;
-use ruko_core::{AppName, CommitId, ConfigVarName, ProcessType, PushId, StackName, TemplateName, UserName};
+use ruko_core::{
+    AppName, CommitId, ConfigVarName, EmailAddress, ProcessType, PushId, StackName, TemplateName, UserName,
+};
 use serde::{Deserialize, Serialize};
 
 /// `GET /internal/keys?fingerprint=SHA256:…`: the key that sshd was offered, and whose it is.
@@ -286,6 +288,63 @@ pub struct ApiError {
 pub struct NewUser {
     /// The name.
     pub name: UserName,
+    /// The e-mail address, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<EmailAddress>,
+    /// Whether the user looks after the whole installation.
+    #[serde(default)]
+    pub site_admin: bool,
+}
+
+/// `PATCH /internal/users/{user}`: what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserChanges {
+    /// The new e-mail address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<EmailAddress>,
+    /// Whether the user looks after the whole installation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site_admin: Option<bool>,
+}
+
+/// `PUT /internal/users/{user}/password`. Its `Debug` leaves the password out.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct NewPassword {
+    /// The password; without one the API makes one up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for NewPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewPassword").finish_non_exhaustive()
+    }
+}
+
+/// The answer (200).
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PasswordSet {
+    /// The password that was made up: told this once.
+    pub generated: Option<String>,
+    /// How many tokens of the user ended with the old password.
+    pub ended_tokens: u64,
+}
+
+/// `GET /internal/audit?app=NAME&limit=N`: who did what, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// The user; empty where somebody failed to log in as nobody that there is.
+    pub user: String,
+    /// Where it came from.
+    pub address: String,
+    /// `POST /apps/{app}/collaborators`, `login`, `login failed`.
+    pub action: String,
+    /// The app's name at that moment.
+    pub app: Option<String>,
+    /// What exactly: the path as it was called, or how somebody logged in.
+    pub detail: String,
 }
 
 /// `POST /internal/users/{user}/tokens`: a token of the Platform API.

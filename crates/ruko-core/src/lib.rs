@@ -5,10 +5,12 @@
 
 pub mod config;
 pub mod container;
+pub mod email;
 pub mod exit;
 pub mod message;
 pub mod names;
 
+pub use email::{BadEmailAddress, EmailAddress};
 pub use exit::{Exit, Fault, Hint, report};
 pub use names::{
     AppName, BadName, CommitId, ConfigVarName, ContainerName, ProcessType, PushId, StackName, TemplateName,

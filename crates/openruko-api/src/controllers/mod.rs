@@ -14,6 +14,7 @@ use crate::store::{apps, users};
 
 pub(crate) mod access;
 pub(crate) mod app;
+pub(crate) mod audit;
 pub(crate) mod builds;
 pub(crate) mod collaborators;
 pub(crate) mod commits;

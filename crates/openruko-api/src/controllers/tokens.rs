@@ -22,12 +22,12 @@ pub(crate) async fn owner(
 ) -> Answer<Json<Authenticated>> {
     let mut db = api.store.read().await?;
     let digest = Token::presented(&asked.token).digest();
-    let user = authorizations::user_of_token(&mut db, &digest, clock::now()).await?;
-    let refused = || {
-        let message = "The token is nobody's, or has expired.";
-        ApiFault::particular(StatusCode::UNAUTHORIZED, INVALID_TOKEN, message)
-    };
-    user.map(|user| Json(Authenticated { user })).ok_or_else(refused)
+    if let Some(user) = authorizations::user_of_token(&mut db, &digest, clock::now()).await? {
+        return Ok(Json(Authenticated { user }));
+    }
+    api.throttles.wrong_token(asked.address, clock::now())?;
+    let message = "The token is nobody's, or has expired.";
+    Err(ApiFault::particular(StatusCode::UNAUTHORIZED, INVALID_TOKEN, message))
 }
 
 /// `POST /internal/users/{user}/tokens`

@@ -1,26 +1,145 @@
-//! The caller's own account.
+//! The caller's own account, and what the CLI asks of accounts that is not here.
+
+use std::net::IpAddr;
 
 use axum::Json;
-use ruko_api_types::platform::Account;
+use axum::extract::State;
+use ruko_api_types::platform::{Account, AccountChanges, AccountEnd};
+use ruko_core::EmailAddress;
+use serde_json::Value;
+use sqlx::AnyConnection;
 
-use super::caller::Caller;
-use super::route::{Realm, Route, get};
-use super::{Who, ids};
+use super::authorizations::none;
+use super::caller::{Caller, CameFrom};
+use super::route::{Realm, Route, delete, get, patch};
+use super::{Who, ids, login};
+use crate::api::Api;
 use crate::clock;
-use crate::store::users::UserRow;
+use crate::controllers::user as internal;
+use crate::errors::{Answer, ApiFault};
+use crate::extract::{At, Body};
+use crate::password::Password;
+use crate::store::authorizations;
+use crate::store::users::{self, UserChange, UserRow};
 
 pub(super) fn routes() -> Vec<Route> {
+    let nothing =
+        |path, says| get(path, Who::User, none).about(Realm::Identity).says(says).gives::<Vec<Value>>();
     vec![
         get("/account", Who::User, show).about(Realm::Identity).says("The account").gives::<Account>(),
         get("/users/~", Who::User, show).about(Realm::Identity).says("The account").gives::<Account>(),
+        patch("/account", Who::User, change)
+            .about(Realm::Account)
+            .says("Change the e-mail address or the password")
+            .takes::<AccountChanges>()
+            .gives::<Account>(),
+        delete("/account", Who::User, destroy)
+            .about(Realm::Account)
+            .says("Delete the account, which must own nothing")
+            .takes::<AccountEnd>()
+            .gives::<Account>(),
+        nothing("/account/features", "No features of accounts"),
+        get("/account/features/{feature}", Who::User, no_feature)
+            .about(Realm::Identity)
+            .says("No features of accounts")
+            .gives::<Value>(),
+        nothing("/account/app-transfers", "No transfers wait for an answer"),
+        get("/accounts/{account}/actions/get-quota", Who::User, no_quota)
+            .about(Realm::Identity)
+            .says("No quotas")
+            .gives::<Value>(),
+        nothing("/teams", "No teams"),
+        nothing("/organizations", "No teams, under their older name"),
+        nothing("/enterprise-accounts", "No enterprise accounts"),
     ]
+}
+
+async fn no_feature(At(_): At<String>) -> ApiFault {
+    ApiFault::missing("feature", "Couldn't find that feature: accounts have none here.")
+}
+
+async fn no_quota(At(_): At<String>) -> ApiFault {
+    ApiFault::missing("quota", "There are no quotas here.")
 }
 
 async fn show(caller: Caller) -> Json<Account> {
     Json(described(&caller.user))
 }
 
-fn described(user: &UserRow) -> Account {
+async fn change(
+    State(api): State<Api>,
+    caller: Caller,
+    CameFrom(address): CameFrom,
+    Body(wanted): Body<AccountChanges>,
+) -> Answer<Json<Account>> {
+    if wanted.name.as_deref().is_some_and(|name| name != caller.user.name.as_str()) {
+        return Err(ApiFault::invalid("The name of an account cannot be changed."));
+    }
+    let email = wanted.email.as_deref().map(email).transpose()?;
+    let new = match wanted.new_password {
+        Some(new) => Some(new_password(&api, &caller.user, wanted.password, new, address).await?),
+        None => None,
+    };
+    let mut db = api.store.write().await?;
+    if let Some(email) = &email {
+        require_free(&mut db, &caller.user, email).await?;
+    }
+    let change = UserChange { email: email.as_ref(), password: new.as_deref(), site_admin: None };
+    users::change(&mut db, &caller.user.id, change).await?;
+    if new.is_some() && caller.user.password.is_some() {
+        // Whoever knew the old one may have made tokens with it.
+        authorizations::delete_all_but(&mut db, &caller.user.id, Some(&caller.authorization.id)).await?;
+    }
+    let user = users::by_id(&mut db, &caller.user.id).await?.unwrap_or(caller.user);
+    db.commit().await?;
+    Ok(Json(described(&user)))
+}
+
+fn email(raw: &str) -> Answer<EmailAddress> {
+    let refused = || ApiFault::invalid("Email must be an address of the form name@host.");
+    raw.parse().map_err(|_| refused())
+}
+
+async fn require_free(db: &mut AnyConnection, user: &UserRow, email: &EmailAddress) -> Answer<()> {
+    match users::by_email(db, email).await? {
+        Some(other) if other.id != user.id => {
+            Err(ApiFault::invalid(format!("Email {email} belongs to another account.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is kept of a new password; the old one is asked for where there is one.
+async fn new_password(
+    api: &Api,
+    user: &UserRow,
+    old: Option<String>,
+    new: String,
+    address: IpAddr,
+) -> Answer<String> {
+    let new = Password::of(user, new)?;
+    if user.password.is_some() {
+        login::check_password(api, user, old, address).await?;
+    }
+    api.hashing.hash(new).await
+}
+
+async fn destroy(
+    State(api): State<Api>,
+    caller: Caller,
+    CameFrom(address): CameFrom,
+    Body(proof): Body<AccountEnd>,
+) -> Answer<Json<Account>> {
+    if caller.user.password.is_some() {
+        login::check_password(&api, &caller.user, proof.password, address).await?;
+    }
+    let mut db = api.store.write().await?;
+    internal::remove(&mut db, &caller.user).await?;
+    db.commit().await?;
+    Ok(Json(described(&caller.user)))
+}
+
+pub(super) fn described(user: &UserRow) -> Account {
     Account {
         id: ids::public(&user.id),
         email: user.address().to_owned(),

@@ -1,11 +1,14 @@
 //! Who calls, and which app it is about: put into the request by the guard, taken out by handlers.
 
+use std::net::IpAddr;
+
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use ruko_http::ClientAddress;
 use sqlx::AnyConnection;
 
 use crate::errors::{Answer, ApiFault};
@@ -26,6 +29,9 @@ pub(crate) struct Caller {
 /// The app in the path; the caller may do with it what the call does.
 #[derive(Clone)]
 pub(crate) struct TheApp(pub(crate) AppRow);
+
+/// Where the request came from.
+pub(crate) struct CameFrom(pub(crate) IpAddr);
 
 impl TheApp {
     /// The app as it is in this transaction: it may have changed since the guard saw it.
@@ -53,6 +59,14 @@ impl<S: Send + Sync> FromRequestParts<S> for TheApp {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiFault> {
         taken(parts)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CameFrom {
+    type Rejection = ApiFault;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiFault> {
+        taken::<ClientAddress>(parts).map(|ClientAddress(address)| Self(address))
     }
 }
 

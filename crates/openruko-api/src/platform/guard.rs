@@ -80,7 +80,7 @@ pub(super) async fn guard(
 }
 
 /// Whose token the request carries.
-async fn caller(db: &mut AnyConnection, headers: &HeaderMap) -> Answer<Caller> {
+pub(super) async fn caller(db: &mut AnyConnection, headers: &HeaderMap) -> Answer<Caller> {
     let token = Credentials::of(headers).map(Credentials::token);
     let token = token.ok_or_else(|| ApiFault::not_logged_in("There is no token: log in first."))?;
     let found = authorizations::of_token(db, &token.digest()).await?;

@@ -8,6 +8,8 @@ mod account;
 mod acm;
 mod addons;
 mod apps;
+mod authorizations;
+mod browser_login;
 mod buildpacks;
 mod call_limit;
 mod caller;
@@ -20,8 +22,11 @@ mod features;
 mod formation;
 mod guard;
 mod ids;
+mod keys;
 mod log_drains;
 mod log_sessions;
+mod login;
+mod login_page;
 mod names;
 mod openapi;
 mod page;
@@ -33,6 +38,7 @@ mod server;
 mod sni_endpoints;
 mod teams;
 mod transfers;
+mod two_factor;
 mod webhooks;
 
 use std::sync::Arc;
@@ -74,6 +80,10 @@ fn routes() -> Vec<Route> {
         pipelines::routes(),
         promotions::routes(),
         webhooks::routes(),
+        authorizations::routes(),
+        two_factor::routes(),
+        browser_login::routes(),
+        keys::routes(),
     ]
     .into_iter()
     .flatten()

@@ -121,3 +121,56 @@ pub(crate) async fn user_of_token(
     let found = of_token(db, digest).await?;
     Ok(found.filter(|(authorization, _)| !authorization.has_expired(now)).map(|(_, user)| user.name))
 }
+
+/// Oldest first.
+pub(crate) async fn of_user(db: &mut AnyConnection, user_id: &str) -> Sql<Vec<AuthorizationRow>> {
+    sqlx::query_as(concat!("SELECT ", columns!(), " FROM authorizations WHERE user_id = $1 ORDER BY id"))
+        .bind(user_id)
+        .fetch_all(db)
+        .await
+}
+
+/// One of this user's.
+pub(crate) async fn find(db: &mut AnyConnection, user_id: &str, id: &str) -> Sql<Option<AuthorizationRow>> {
+    sqlx::query_as(concat!("SELECT ", columns!(), " FROM authorizations WHERE user_id = $1 AND id = $2"))
+        .bind(user_id)
+        .bind(id)
+        .fetch_optional(db)
+        .await
+}
+
+pub(crate) async fn describe(db: &mut AnyConnection, id: &str, description: &str) -> Sql<()> {
+    sqlx::query("UPDATE authorizations SET description = $1, updated_at = $2 WHERE id = $3")
+        .bind(description)
+        .bind(clock::now())
+        .bind(id)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// Another token in place of the old one.
+pub(crate) async fn replace_token(db: &mut AnyConnection, id: &str, token: &Token) -> Sql<()> {
+    sqlx::query("UPDATE authorizations SET token_digest = $1, token_hint = $2, updated_at = $3 WHERE id = $4")
+        .bind(token.digest())
+        .bind(token.hint())
+        .bind(clock::now())
+        .bind(id)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+pub(crate) async fn delete(db: &mut AnyConnection, id: &str) -> Sql<()> {
+    sqlx::query("DELETE FROM authorizations WHERE id = $1").bind(id).execute(db).await.map(drop)
+}
+
+/// Ends every token of the user but one, and counts them.
+pub(crate) async fn delete_all_but(db: &mut AnyConnection, user_id: &str, kept: Option<&str>) -> Sql<u64> {
+    let done = sqlx::query("DELETE FROM authorizations WHERE user_id = $1 AND id <> $2")
+        .bind(user_id)
+        .bind(kept.unwrap_or_default())
+        .execute(db)
+        .await?;
+    Ok(done.rows_affected())
+}

@@ -10,12 +10,12 @@ use crate::clock::{self, Millis};
 use crate::public_key::PublicKey;
 
 pub(crate) struct KeyRow {
-    id: String,
+    pub(crate) id: String,
     pub(crate) user: UserName,
-    fingerprint: String,
-    public_key: String,
-    comment: String,
-    created_at: Millis,
+    pub(crate) fingerprint: String,
+    pub(crate) public_key: String,
+    pub(crate) comment: String,
+    pub(crate) created_at: Millis,
 }
 
 impl FromRow<'_, AnyRow> for KeyRow {

@@ -22,6 +22,7 @@ use crate::database::{self, Database};
 pub(crate) mod apps;
 pub(crate) mod audit;
 pub(crate) mod authorizations;
+pub(crate) mod browser_logins;
 pub(crate) mod buildpacks;
 pub(crate) mod collaborators;
 pub(crate) mod config_vars;

@@ -1,17 +1,17 @@
 //! Users.
 
 use ruko_api_types::User;
-use ruko_core::{AppName, UserName};
+use ruko_core::{AppName, EmailAddress, UserName};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row};
 
-use super::{Sql, new_id, parsed};
+use super::{Sql, big, new_id, parsed};
 use crate::clock::{self, Millis};
 
 /// What a [`UserRow`] needs.
 macro_rules! columns {
     () => {
-        "id, name, email, password, site_admin, totp_secret, totp_since, totp_step, created_at, updated_at"
+        "id, name, email, password, site_admin, totp_secret, totp_since, created_at, updated_at"
     };
 }
 
@@ -26,8 +26,6 @@ pub(crate) struct UserRow {
     pub(crate) totp_secret: Option<String>,
     /// Since when a code is asked for at login.
     pub(crate) totp_since: Option<Millis>,
-    /// The time step of the last code that was used.
-    pub(crate) totp_step: u64,
     pub(crate) created_at: Millis,
     pub(crate) updated_at: Millis,
 }
@@ -49,7 +47,6 @@ impl FromRow<'_, AnyRow> for UserRow {
             site_admin: row.try_get::<i64, _>("site_admin")? != 0,
             totp_secret: row.try_get("totp_secret")?,
             totp_since: row.try_get("totp_since")?,
-            totp_step: super::count(row.try_get("totp_step")?)?,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
         })
@@ -103,7 +100,6 @@ pub(crate) async fn insert(db: &mut AnyConnection, name: &UserName) -> Sql<UserR
         site_admin: false,
         totp_secret: None,
         totp_since: None,
-        totp_step: 0,
         created_at: now,
         updated_at: now,
     };
@@ -127,4 +123,113 @@ pub(crate) async fn owned_apps(db: &mut AnyConnection, id: &str) -> Sql<Vec<AppN
         .fetch_all(db)
         .await?;
     names.into_iter().map(|(name,)| parsed(name)).collect()
+}
+
+pub(crate) async fn by_email(db: &mut AnyConnection, email: &EmailAddress) -> Sql<Option<UserRow>> {
+    sqlx::query_as(concat!("SELECT ", columns!(), " FROM users WHERE email = $1"))
+        .bind(email.as_str())
+        .fetch_optional(db)
+        .await
+}
+
+/// What changes of a user; nothing stays as it is.
+#[derive(Default)]
+pub(crate) struct UserChange<'a> {
+    pub(crate) email: Option<&'a EmailAddress>,
+    pub(crate) site_admin: Option<bool>,
+    /// argon2id, as a PHC string.
+    pub(crate) password: Option<&'a str>,
+}
+
+pub(crate) async fn change(db: &mut AnyConnection, id: &str, change: UserChange<'_>) -> Sql<()> {
+    sqlx::query(
+        "UPDATE users SET email = COALESCE($1, email), site_admin = COALESCE($2, site_admin), \
+         password = COALESCE($3, password), updated_at = $4 WHERE id = $5",
+    )
+    .bind(change.email.map(EmailAddress::as_str))
+    .bind(change.site_admin.map(i64::from))
+    .bind(change.password)
+    .bind(clock::now())
+    .bind(id)
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Begins a second factor, which is not asked for yet.
+pub(crate) async fn begin_two_factor(db: &mut AnyConnection, id: &str, secret: &str) -> Sql<()> {
+    sqlx::query("UPDATE users SET totp_secret = $1, totp_since = NULL, totp_step = 0 WHERE id = $2")
+        .bind(secret)
+        .bind(id)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// Whether a code is asked for at login from now on: not where the secret was replaced in between.
+pub(crate) async fn confirm_two_factor(db: &mut AnyConnection, id: &str, secret: &str) -> Sql<bool> {
+    let done = sqlx::query(
+        "UPDATE users SET totp_since = $1, updated_at = $1 \
+         WHERE id = $2 AND totp_secret = $3 AND totp_since IS NULL",
+    )
+    .bind(clock::now())
+    .bind(id)
+    .bind(secret)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Turns the second factor off and forgets its codes.
+pub(crate) async fn end_two_factor(db: &mut AnyConnection, id: &str) -> Sql<()> {
+    sqlx::query(
+        "UPDATE users SET totp_secret = NULL, totp_since = NULL, totp_step = 0, updated_at = $1 WHERE id = $2",
+    )
+    .bind(clock::now())
+    .bind(id)
+    .execute(&mut *db)
+    .await?;
+    forget_recovery_codes(db, id).await
+}
+
+/// Whether this time step, or a later one, was not used before: a code works once.
+pub(crate) async fn use_step(db: &mut AnyConnection, id: &str, step: u64) -> Sql<bool> {
+    let done = sqlx::query("UPDATE users SET totp_step = $1 WHERE id = $2 AND totp_step < $1")
+        .bind(big(step)?)
+        .bind(id)
+        .execute(db)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Whether it was one of the user's recovery codes; it is none any more.
+pub(crate) async fn use_recovery_code(db: &mut AnyConnection, id: &str, digest: &str) -> Sql<bool> {
+    let done = sqlx::query("DELETE FROM recovery_codes WHERE user_id = $1 AND digest = $2")
+        .bind(id)
+        .bind(digest)
+        .execute(db)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(crate) async fn insert_recovery_code(db: &mut AnyConnection, id: &str, digest: &str) -> Sql<()> {
+    sqlx::query("INSERT INTO recovery_codes (user_id, digest) VALUES ($1, $2)")
+        .bind(id)
+        .bind(digest)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+pub(crate) async fn forget_recovery_codes(db: &mut AnyConnection, id: &str) -> Sql<()> {
+    sqlx::query("DELETE FROM recovery_codes WHERE user_id = $1").bind(id).execute(db).await.map(drop)
+}
+
+pub(crate) async fn owned_pipelines(db: &mut AnyConnection, id: &str) -> Sql<Vec<String>> {
+    let names: Vec<(String,)> =
+        sqlx::query_as("SELECT name FROM pipelines WHERE owner_id = $1 ORDER BY name")
+            .bind(id)
+            .fetch_all(db)
+            .await?;
+    Ok(names.into_iter().map(|(name,)| name).collect())
 }

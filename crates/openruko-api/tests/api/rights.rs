@@ -22,7 +22,10 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("admin", "GET", "/internal/pushes/{id}/output"),
     ("admin", "POST", "/internal/users"),
     ("admin", "GET", "/internal/users"),
+    ("admin", "PATCH", "/internal/users/{user}"),
     ("admin", "DELETE", "/internal/users/{user}"),
+    ("admin", "PUT", "/internal/users/{user}/password"),
+    ("admin", "DELETE", "/internal/users/{user}/two-factor"),
     ("admin", "POST", "/internal/users/{user}/keys"),
     ("admin", "POST", "/internal/users/{user}/tokens"),
     ("admin", "GET", "/internal/users/{user}/keys"),
@@ -38,6 +41,7 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("admin", "PUT", "/internal/apps/{app}/buildpacks"),
     ("admin", "GET", "/internal/apps/{app}/releases"),
     ("admin", "GET", "/internal/apps/{app}/builds"),
+    ("admin", "GET", "/internal/audit"),
 ];
 
 /// A request written by hand, so that nothing stands between it and the server. Gives status and body.

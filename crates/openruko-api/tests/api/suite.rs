@@ -6,6 +6,7 @@ mod durability;
 mod leases;
 mod platform;
 mod platform_access;
+mod platform_account;
 mod platform_app_nouns;
 mod platform_buildpacks;
 mod platform_certificates;

@@ -12,6 +12,7 @@ use ruko_core::{Exit, Fault, Hint};
 
 mod access;
 mod app;
+mod audit;
 mod config;
 mod db;
 mod history;
@@ -48,7 +49,7 @@ enum Command {
 /// What goes through the API.
 #[derive(Debug, Subcommand)]
 enum ApiCommand {
-    /// Add, list and remove users
+    /// Add, change, list and remove users; their passwords and tokens
     #[command(subcommand)]
     User(user::Command),
     /// Add, list and remove the SSH keys of users
@@ -72,6 +73,8 @@ enum ApiCommand {
     Builds(history::BuildsArgs),
     /// Print what a build printed
     Output(history::OutputArgs),
+    /// List who did what, newest first
+    Audit(audit::AuditArgs),
 }
 
 /// Carries out one `openruko admin` command with the address and token of `[admin]`.
@@ -102,7 +105,7 @@ fn carry_out(
     let client =
         &ApiClient::from_token_file(&config.api_url, &config.token_file).map_err(|e| fault(e, config))?;
     let done = match command {
-        ApiCommand::User(command) => user::run(command, client, out),
+        ApiCommand::User(command) => user::run(command, client, stdin, out),
         ApiCommand::Key(command) => key::run(command, client, stdin, out),
         ApiCommand::App(command) => app::run(command, client, out),
         ApiCommand::Access(command) => access::run(&command, client, out),
@@ -111,6 +114,7 @@ fn carry_out(
         ApiCommand::Releases(args) => history::releases(&args, client, out),
         ApiCommand::Builds(args) => history::builds(&args, client, out),
         ApiCommand::Output(args) => history::output(&args, client, out),
+        ApiCommand::Audit(args) => audit::run(&args, client, out),
     };
     done.map_err(|error| match error {
         Error::Api(error) => match is_broken_pipe(&error) {

@@ -112,6 +112,38 @@ fn users_are_added_once_listed_and_removed() {
 }
 
 #[test]
+fn users_have_addresses_roles_passwords_and_tokens() {
+    let world = World::new();
+    world.says("user add ada --email Ada@Example.Test --site-admin");
+    assert!(world.says("user list").ends_with("  site admin  ada@example.test\n"));
+    let set = world.says("user set ada --email ada@new.test --no-site-admin");
+    assert_eq!(set, "user `ada`: ada@new.test, no site admin\n");
+    world.says("user add bob");
+    let fault = world.refuses("user set bob --email ada@new.test");
+    assert_eq!(fault.message, "the e-mail address ada@new.test belongs to the user `ada`");
+    for wrong in [
+        "user set ada",
+        "user set ada --email x",
+        "user set ada --site-admin --no-site-admin",
+        "user token ada --expires 0",
+    ] {
+        assert_eq!(world.refuses(wrong).exit, Exit::Usage, "{wrong}");
+    }
+
+    assert_eq!(world.says("user password ada --generate").trim_end().len(), 20);
+    let set = world.attempt("user password ada -", "correct horse battery\n").unwrap();
+    assert_eq!(set, "user `ada` has a new password\n");
+    let fault = world.attempt("user password ada -", "short\n").unwrap_err();
+    assert_eq!(fault.message, "the password must have 8 characters or more");
+    assert_eq!(world.refuses("user password ada - --generate").exit, Exit::Usage);
+    assert!(world.says("user token ada --expires 30").starts_with("HRKU-"));
+    assert_eq!(world.says("user reset-2fa ada"), "user `ada` logs in without a second factor\n");
+    assert_eq!(world.refuses("user token nobody").message, "there is no user `nobody`");
+    assert_eq!(world.says("audit"), "");
+    assert_eq!(world.says("audit --app shop --limit 5 --json"), "[]\n");
+}
+
+#[test]
 fn keys_come_from_files_and_stdin_and_private_ones_stay_here() {
     let world = World::new();
     world.says("user add matt");

@@ -141,6 +141,7 @@ fn public(args: &UpArgs) -> PublicConfig {
         tls: None,
         trusted_proxies: Vec::new(),
         calls_per_hour: 4500,
+        webhook_private: false,
     }
 }
 

@@ -73,6 +73,99 @@ impl std::fmt::Debug for AccessToken {
     }
 }
 
+/// `PATCH /account`: what is absent stays as it is. Its `Debug` leaves the passwords out.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct AccountChanges {
+    /// A new e-mail address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The name: it cannot be changed, and may be said as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The current password: needed with a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// The new password. Every other token of the account ends with the old one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_password: Option<String>,
+}
+
+impl std::fmt::Debug for AccountChanges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountChanges").field("email", &self.email).finish_non_exhaustive()
+    }
+}
+
+/// `DELETE /account`. Its `Debug` leaves the password out.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct AccountEnd {
+    /// The password, of an account that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for AccountEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountEnd").finish_non_exhaustive()
+    }
+}
+
+/// `POST /account/two-factor` (201): what an authenticator app needs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct TwoFactorSecret {
+    /// The secret in base 32, to be typed.
+    pub secret: String,
+    /// `otpauth://totp/…`, to be shown as a QR code.
+    pub url: String,
+}
+
+/// `PUT /account/two-factor` and `POST /account/recovery-codes`: a code of the authenticator app.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct TwoFactorCode {
+    /// Six digits.
+    pub code: String,
+}
+
+/// `DELETE /account/two-factor`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct TwoFactorEnd {
+    /// A code of the authenticator app, or a recovery code.
+    pub code: String,
+    /// The account's password.
+    pub password: String,
+}
+
+/// Codes that stand for the authenticator app when it is lost; each works once. They are told this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct RecoveryCodes {
+    /// The codes; older ones no longer work.
+    pub recovery_codes: Vec<String>,
+}
+
+/// `PATCH /oauth/authorizations/{id}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct AuthorizationChanges {
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// `POST /cli-login/auth`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct NewBrowserLogin {
+    /// What the token will be for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
 /// `POST /oauth/authorizations`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]

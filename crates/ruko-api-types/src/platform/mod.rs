@@ -29,7 +29,9 @@ mod webhook;
 use serde::{Deserialize, Serialize};
 
 pub use account::{
-    AccessToken, Account, Authorization, BrowserLogin, BrowserToken, Key, NewAuthorization, NewKey,
+    AccessToken, Account, AccountChanges, AccountEnd, Authorization, AuthorizationChanges, BrowserLogin,
+    BrowserToken, Key, NewAuthorization, NewBrowserLogin, NewKey, RecoveryCodes, TwoFactorCode, TwoFactorEnd,
+    TwoFactorSecret,
 };
 pub use app::{App, AppChanges, NewApp};
 pub use build::{Build, BuildStatus, Buildpack, NewBuild, NewSourceBlob, Source, SourceBlob, SourceUrls};
