@@ -8,6 +8,8 @@ use tokio::sync::{Notify, watch};
 use crate::platform::CallLimit;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::token::Token;
+use crate::uploads::Uploads;
 
 /// The settings, the database, and the events that calls wait for. Cheap to clone.
 #[derive(Clone)]
@@ -16,6 +18,12 @@ pub(crate) struct Api(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
+    /// Where tarballs wait to be built, where they may.
+    pub(crate) uploads: Option<Uploads>,
+    /// What the secrets in the URLs of builds' outputs are made with.
+    pub(crate) output_key: Token,
+    /// The build of a tarball was asked for.
+    pub(crate) build_queued: Notify,
     /// A lease was given back, or a push ended in another way.
     pub(crate) push_ended: Notify,
     /// A push printed something.
@@ -34,10 +42,13 @@ impl Deref for Api {
 }
 
 impl Api {
-    pub(crate) fn new(settings: Settings, store: Store) -> Self {
+    pub(crate) fn new(settings: Settings, store: Store, uploads: Option<Uploads>, output_key: Token) -> Self {
         Self(Arc::new(Inner {
             settings,
             store,
+            uploads,
+            output_key,
+            build_queued: Notify::new(),
             push_ended: Notify::new(),
             output_grew: Notify::new(),
             calls: CallLimit::default(),

@@ -28,6 +28,7 @@ pub mod server;
 pub mod settings;
 mod store;
 mod token;
+mod uploads;
 
 pub use server::Server;
 pub use settings::Settings;

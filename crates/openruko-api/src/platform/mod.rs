@@ -6,6 +6,7 @@
 
 mod account;
 mod apps;
+mod builds;
 mod call_limit;
 mod caller;
 mod guard;
@@ -15,6 +16,7 @@ mod openapi;
 mod page;
 mod route;
 mod server;
+mod sources;
 
 use std::sync::Arc;
 
@@ -31,7 +33,10 @@ use route::Route;
 
 /// Every call that there is.
 fn routes() -> Vec<Route> {
-    [server::routes(), account::routes(), apps::routes()].into_iter().flatten().collect()
+    [server::routes(), account::routes(), apps::routes(), builds::routes(), sources::routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Who may use a call, for a test of all of them.
@@ -55,15 +60,23 @@ pub fn rights() -> Vec<(axum::http::Method, &'static str, Who)> {
 /// The router of the public listener.
 pub(crate) fn router(api: Api) -> Router {
     let document = Arc::new(openapi::document(&routes()));
-    let mut router = Router::new().route("/openapi.json", openapi::serve(document));
-    for Route { rule, body, answer, .. } in routes() {
+    let (slow, quick) = routes().into_iter().partition(|route| route.is_slow);
+    guarded(&api, quick)
+        .route("/openapi.json", openapi::serve(document))
+        .fallback(async || ApiFault::no_such_call())
+        .method_not_allowed_fallback(async || ApiFault::wrong_method())
+        .layer(middleware::from_fn(crate::router::bounded))
+        .merge(guarded(&api, slow))
+        .layer(middleware::from_fn(guard::dressed))
+        .layer(middleware::from_fn(crate::router::logged))
+        .with_state(api)
+}
+
+fn guarded(api: &Api, routes: Vec<Route>) -> Router<Api> {
+    let mut router = Router::new();
+    for Route { rule, body, answer, .. } in routes {
         let guard = middleware::from_fn_with_state((api.clone(), Arc::new(rule.clone())), guard::guard);
         router = router.route(rule.path, answer.layer(DefaultBodyLimit::max(body)).route_layer(guard));
     }
     router
-        .fallback(async || ApiFault::no_such_call())
-        .method_not_allowed_fallback(async || ApiFault::wrong_method())
-        .layer(middleware::from_fn(guard::dressed))
-        .layer(middleware::from_fn(crate::router::logged))
-        .with_state(api)
 }

@@ -18,6 +18,7 @@ pub(crate) mod apps;
 pub(crate) mod audit;
 pub(crate) mod authorizations;
 pub(crate) mod buildpacks;
+pub(crate) mod builds;
 pub(crate) mod collaborators;
 pub(crate) mod config_vars;
 pub(crate) mod dialect;
@@ -27,7 +28,9 @@ pub(crate) mod output;
 pub(crate) mod pushes;
 pub(crate) mod releases;
 pub(crate) mod repos;
+pub(crate) mod server_secrets;
 pub(crate) mod slugs;
+pub(crate) mod sources;
 pub(crate) mod users;
 
 /// What every function here gives.

@@ -7,6 +7,7 @@ mod developer;
 mod durability;
 mod leases;
 mod platform;
+mod platform_builds;
 mod program;
 mod pushes;
 mod rights;

@@ -83,6 +83,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             listen: args.api_listen,
             database: format!("sqlite://{}", state.api().join("openruko.db").display()),
             storage: format!("file://{}", state.storage().display()),
+            uploads: Some(state.uploads()),
             url: api_url.clone(),
             web_url: "http://{app}.localhost:8080/".to_owned(),
             stack: known("openruko-12"),
