@@ -167,7 +167,15 @@ fn start_children(install: &Install, state: &State, users: &host::Users) -> Resu
         let config = state.sshd_config();
         move || Tool::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(&config).into_command()
     });
-    Children::start(vec![api, sshd])
+    let builds = Child::new("openruko-serve", "waiting for builds", {
+        let (program, config, user) = (install.serve(), state.config(), users.git);
+        move || {
+            let mut command = Tool::new(&program).arg("--config").arg(&config).arg("builds").into_command();
+            user.become_in(&mut command);
+            command
+        }
+    });
+    Children::start(vec![api, sshd, builds])
 }
 
 /// Removes what containers leave, from time to time.
