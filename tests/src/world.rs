@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use ruko_core::config::Config;
+use ruko_api_client::ApiClient;
+use ruko_api_types::NewToken;
+use ruko_core::config::{Config, PublicConfig};
 use ruko_sys::Lock;
 use ruko_sys::process::CommandSys;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::Developer;
+use crate::platform::Platform;
 use crate::wait::{eventually, until};
 
 /// Every part of the path must belong to root alone (sshd and ruko-container insist), so not /tmp.
@@ -54,6 +57,7 @@ impl World {
         world.up(first);
         world.down();
         let mut config = world.config();
+        config.api.as_mut().unwrap().public = Some(public());
         configure(&mut config);
         fs::write(world.config_path(), toml::to_string(&config).unwrap()).unwrap();
         world.up([]);
@@ -200,6 +204,17 @@ impl World {
         developer
     }
 
+    /// A developer at the Platform API.
+    #[must_use]
+    pub fn platform(&self, developer: &Developer) -> Platform {
+        let config = self.config();
+        let admin = config.admin().unwrap();
+        let admin = ApiClient::from_token_file(&admin.api_url, &admin.token_file).unwrap();
+        let new = NewToken { description: "test".into(), expires_in: None };
+        let token = admin.add_token(&developer.name().parse().unwrap(), &new).unwrap().token;
+        Platform::new(config.api().unwrap().public.as_ref().unwrap().url.clone(), token)
+    }
+
     /// An app of a developer.
     pub fn app(&self, name: &str, owner: &Developer) {
         let _ = self.admin(&["app", "create", name, "--owner", owner.name()]);
@@ -325,6 +340,21 @@ fn sweep() {
             dismantle(&world);
             let _ = fs::remove_dir_all(&world);
         }
+    }
+}
+
+/// The Platform API on a port that is free.
+fn public() -> PublicConfig {
+    let listen = free_address();
+    PublicConfig {
+        listen,
+        url: format!("http://{listen}"),
+        git_url: "http://git.invalid/{app}.git".into(),
+        ssh_url: "ssh://git@git.invalid/{app}.git".into(),
+        region: "us".into(),
+        tls: None,
+        trusted_proxies: Vec::new(),
+        calls_per_hour: 100_000,
     }
 }
 

@@ -8,6 +8,7 @@ mod limits;
 mod platform;
 mod sandbox;
 mod sharing;
+mod sources;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ fn tests() -> Vec<(&'static str, Test)> {
         platform::TESTS,
         sandbox::TESTS,
         sharing::TESTS,
+        sources::TESTS,
     ]
     .concat()
 }
