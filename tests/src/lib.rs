@@ -4,9 +4,11 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod client;
+mod platform;
 mod wait;
 mod world;
 
 pub use client::{Developer, Pushed, Repo};
+pub use platform::Platform;
 pub use wait::{eventually, until};
 pub use world::World;

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use ruko_api_client::ApiClient;
+use ruko_api_types::NewToken;
 use ruko_core::config::Config;
 use ruko_sys::Lock;
 use ruko_sys::process::CommandSys;
@@ -18,6 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::Developer;
+use crate::platform::Platform;
 use crate::wait::{eventually, until};
 
 /// Every part of the path must belong to root alone (sshd and ruko-container insist), so not /tmp.
@@ -56,6 +59,7 @@ impl World {
         world.up(first);
         world.down();
         let mut config = world.config();
+        config.api.as_mut().unwrap().public.as_mut().unwrap().calls_per_hour = 100_000;
         configure(&mut config);
         fs::write(world.config_path(), toml::to_string(&config).unwrap()).unwrap();
         world.up([]);
@@ -200,6 +204,17 @@ impl World {
         let _ = self.admin(&["user", "add", name]);
         let _ = self.admin(&["key", "add", name, developer.public_key().to_str().unwrap()]);
         developer
+    }
+
+    /// A developer at the Platform API.
+    #[must_use]
+    pub fn platform(&self, developer: &Developer) -> Platform {
+        let config = self.config();
+        let admin = config.admin().unwrap();
+        let admin = ApiClient::from_token_file(&admin.api_url, &admin.token_file).unwrap();
+        let new = NewToken { description: "test".into(), expires_in: None };
+        let token = admin.add_token(&developer.name().parse().unwrap(), &new).unwrap().token;
+        Platform::new(config.api().unwrap().public.as_ref().unwrap().url.clone(), token)
     }
 
     /// An app of a developer.

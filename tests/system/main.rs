@@ -9,6 +9,7 @@ mod limits;
 mod platform;
 mod sandbox;
 mod sharing;
+mod sources;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ fn tests() -> Vec<(&'static str, Test)> {
         platform::TESTS,
         sandbox::TESTS,
         sharing::TESTS,
+        sources::TESTS,
     ]
     .concat()
 }

@@ -50,6 +50,7 @@ ALTER TABLE apps ADD COLUMN acm BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE apps ADD COLUMN released_at BIGINT;
 ALTER TABLE apps ADD COLUMN updated_at BIGINT NOT NULL DEFAULT 0;
 UPDATE apps SET updated_at = created_at;
+ALTER TABLE apps ADD COLUMN cache BIGINT NOT NULL DEFAULT 0; -- how often its build cache was thrown away
 
 -- Ids are ULIDs throughout: where one is needed for rows that are there, it is put together from theirs.
 ALTER TABLE collaborators ADD COLUMN id TEXT NOT NULL DEFAULT '';
@@ -261,25 +262,26 @@ CREATE TABLE sources (
     put_digest  TEXT   NOT NULL UNIQUE,
     get_digest  TEXT   NOT NULL UNIQUE,
     bytes       BIGINT, -- once it is there
+    sha256      TEXT,   -- likewise
     created_at  BIGINT NOT NULL,
     expires_at  BIGINT NOT NULL
 );
+CREATE INDEX sources_of_user ON sources (user_id, id);
 
--- A build of a tarball, until a push of its own takes it up.
+-- The build of a tarball: a push, `queued` until a runner takes it up, and what only a tarball has.
 CREATE TABLE builds (
-    id             TEXT   NOT NULL PRIMARY KEY, -- of the push that it becomes
-    app_id         TEXT   NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
-    user_name      TEXT   NOT NULL,
-    source_id      TEXT   NOT NULL,
-    source_version TEXT,
-    buildpacks     TEXT   NOT NULL, -- JSON; empty means the app's own
-    status         TEXT   NOT NULL, -- queued, taken, cancelled
-    output_digest  TEXT   NOT NULL UNIQUE, -- of the secret in the URL of its output
-    created_at     BIGINT NOT NULL,
-    taken_at       BIGINT
+    id         TEXT   NOT NULL PRIMARY KEY REFERENCES pushes (id) ON DELETE CASCADE,
+    source_id  TEXT   NOT NULL,
+    version    TEXT,   -- what its user calls the tarball
+    buildpacks TEXT    -- JSON; none for the app's own
 );
-CREATE INDEX builds_of_app ON builds (app_id, id);
-CREATE INDEX builds_queued ON builds (status, id);
+CREATE INDEX pushes_queued ON pushes (id) WHERE status = 'queued';
+
+-- Secrets of this installation, made when they are first needed.
+CREATE TABLE server_secrets (
+    name  TEXT NOT NULL PRIMARY KEY, -- output: what the secrets in the URLs of builds' outputs are made with
+    value TEXT NOT NULL
+);
 
 -- Objects in storage that nothing refers to any more, until somebody with access to storage deletes them.
 CREATE TABLE discarded_objects (

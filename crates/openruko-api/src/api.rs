@@ -11,6 +11,8 @@ use crate::platform::CallLimit;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::throttle::Throttles;
+use crate::token::Token;
+use crate::uploads::Uploads;
 
 /// Logs that are read at a time; a quarter of all connections ([`ruko_http::Bounds`]).
 const LOG_READERS: usize = 128;
@@ -22,6 +24,12 @@ pub(crate) struct Api(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
+    /// Where tarballs wait to be built, where they may.
+    pub(crate) uploads: Option<Uploads>,
+    /// What the secrets in the URLs of builds' outputs are made with.
+    pub(crate) output_key: Token,
+    /// The build of a tarball was asked for.
+    pub(crate) build_queued: Notify,
     /// A lease was given back, or a push ended in another way.
     pub(crate) push_ended: Notify,
     /// A push printed something.
@@ -52,10 +60,13 @@ impl Deref for Api {
 }
 
 impl Api {
-    pub(crate) fn new(settings: Settings, store: Store) -> Self {
+    pub(crate) fn new(settings: Settings, store: Store, uploads: Option<Uploads>, output_key: Token) -> Self {
         Self(Arc::new(Inner {
             settings,
             store,
+            uploads,
+            output_key,
+            build_queued: Notify::new(),
             push_ended: Notify::new(),
             output_grew: Notify::new(),
             log_grew: Notify::new(),

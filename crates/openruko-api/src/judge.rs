@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruko_api_types::{Commit, CommitRelease, ConfigVarChange, Manifest, Output, RefUpdate, Stored};
+use ruko_api_types::{Commit, CommitRelease, ConfigVarChange, Head, Manifest, Output, RefUpdate, Stored};
 use ruko_core::names::is_ref_name;
 use ruko_core::{ConfigVarName, message};
 
@@ -21,6 +21,8 @@ const MAX_VALUE: usize = 64 << 10;
 const MAX_CONFIG: usize = 1 << 20;
 const MAX_BUILDPACKS: usize = 20;
 const MAX_BUILDPACK: usize = 2048;
+/// What a tarball is called, in characters.
+const MAX_VERSION: usize = 200;
 /// Names that are written out in a release's description.
 const NAMED: usize = 10;
 
@@ -29,9 +31,28 @@ fn require(holds: bool, message: impl FnOnce() -> String) -> Answer<()> {
 }
 
 /// A commit is sound in itself: within its bounds, and a deploy ref moves only together with the release
-/// that was built from it. (So it cannot be deleted, and two cannot move at once.)
+/// that was built from it. (So it cannot be deleted, and two cannot move at once.) One without a repository is
+/// that of a tarball's build: no ref moves, and there is a release.
 pub(crate) fn commit(commit: &Commit, settings: &Settings) -> Answer<()> {
-    stored("repository", &commit.repo)?;
+    match &commit.repo {
+        Some(repo) => {
+            stored("repository", repo)?;
+            refs(commit, settings)
+        }
+        None => tarball(commit, settings),
+    }
+}
+
+fn tarball(commit: &Commit, settings: &Settings) -> Answer<()> {
+    require(commit.refs.is_empty(), || "Refs move only together with a stored repository.".to_owned())?;
+    let built = commit.release.as_ref().filter(|built| built.manifest.head.is_none());
+    let built = built.ok_or_else(|| {
+        ApiFault::invalid("A commit without a repository has a release, and that is of no commit.")
+    })?;
+    release(built, settings)
+}
+
+fn refs(commit: &Commit, settings: &Settings) -> Answer<()> {
     require((1..=MAX_REFS).contains(&commit.refs.len()), || {
         format!("A push moves from 1 to {MAX_REFS} refs, not {}.", commit.refs.len())
     })?;
@@ -40,7 +61,7 @@ pub(crate) fn commit(commit: &Commit, settings: &Settings) -> Answer<()> {
             format!("`{}` is not the name of a branch or tag.", shown(&update.name))
         })?;
     }
-    let built = commit.release.as_ref().map(|release| &release.manifest);
+    let built = commit.release.as_ref().and_then(|release| release.manifest.head.as_ref());
     for update in commit.refs.iter().filter(|update| settings.deploy_refs.contains(&update.name)) {
         require(
             built.is_some_and(|built| built.branch == update.name && built.commit == update.new),
@@ -48,9 +69,22 @@ pub(crate) fn commit(commit: &Commit, settings: &Settings) -> Answer<()> {
         )?;
     }
     match &commit.release {
-        Some(built) => release(built, &commit.refs, settings),
+        Some(built) => {
+            head(built.manifest.head.as_ref(), &commit.refs, settings)?;
+            release(built, settings)
+        }
         None => Ok(()),
     }
+}
+
+/// What was built is what moves.
+fn head(head: Option<&Head>, refs: &[RefUpdate], settings: &Settings) -> Answer<()> {
+    let head = head.ok_or_else(|| ApiFault::invalid("The release of a push is of a commit."))?;
+    let Head { commit, branch } = head;
+    require(settings.deploy_refs.contains(branch), || format!("`{}` is not a deploy ref.", shown(branch)))?;
+    require(!commit.is_null() && refs.iter().any(|update| update.name == *branch), || {
+        format!("`{branch}` was built, but does not move.")
+    })
 }
 
 /// A full name that git-check-ref-format(1) accepts, of a kind that a push may move.
@@ -59,17 +93,13 @@ fn is_branch_or_tag(name: &str) -> bool {
     kind && name.len() <= MAX_REF_NAME && is_ref_name(name.as_bytes())
 }
 
-fn release(release: &CommitRelease, refs: &[RefUpdate], settings: &Settings) -> Answer<()> {
+fn release(release: &CommitRelease, settings: &Settings) -> Answer<()> {
     stored("slug", &release.slug)?;
     let (size, max) = (release.slug.bytes, settings.limits.slug_bytes);
     require(size <= max, || {
         format!("The slug has {}, the limit is {}.", message::bytes(size), message::bytes(max))
     })?;
-    let Manifest { commit, branch, buildpack, process_types, default_types } = &release.manifest;
-    require(settings.deploy_refs.contains(branch), || format!("`{}` is not a deploy ref.", shown(branch)))?;
-    require(!commit.is_null() && refs.iter().any(|update| update.name == *branch), || {
-        format!("`{branch}` was built, but does not move.")
-    })?;
+    let Manifest { head: _, buildpack, process_types, default_types } = &release.manifest;
     require(label(buildpack), || {
         format!("The buildpack's name must be one line of at most {MAX_LABEL} bytes.")
     })?;
@@ -185,6 +215,24 @@ pub(crate) fn buildpacks(buildpacks: &[String]) -> Answer<()> {
         })?;
     }
     Ok(())
+}
+
+/// What a user calls a tarball: one line, which stands in the release's description; none if it is empty.
+pub(crate) fn version(raw: Option<&str>) -> Answer<Option<String>> {
+    let version = raw.unwrap_or_default().trim();
+    require(version.chars().count() <= MAX_VERSION && !version.contains(char::is_control), || {
+        format!("The version of a source must be one line of at most {MAX_VERSION} characters.")
+    })?;
+    Ok((!version.is_empty()).then(|| version.to_owned()))
+}
+
+/// The digest that a user expects of a tarball, as Heroku writes it: `SHA256:` and hexadecimal digits.
+pub(crate) fn checksum(raw: &str) -> Answer<String> {
+    let hex = raw.strip_prefix("SHA256:").map(str::to_ascii_lowercase);
+    let good = |hex: &String| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    hex.filter(good).ok_or_else(|| {
+        ApiFault::invalid("The checksum of a source must be `SHA256:` and 64 hexadecimal digits.")
+    })
 }
 
 /// What of a piece of output is stored, and how far the output reaches then; none when all of it was
@@ -307,6 +355,15 @@ mod tests {
         for bad in ["", "-c", "--upload-pack=x", "a b", "a\nb", "./x", "é"] {
             assert!(buildpacks(&[bad.to_owned()]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn versions_are_one_line_and_checksums_are_sha_256() {
+        assert_eq!(version(Some(" v1.2 ")).unwrap().as_deref(), Some("v1.2"));
+        assert_eq!((version(Some("")).unwrap(), version(None).unwrap()), (None, None));
+        assert!(version(Some("a\nb")).is_err() && version(Some(&"x".repeat(MAX_VERSION + 1))).is_err());
+        assert_eq!(checksum(&format!("SHA256:{}", "AB".repeat(32))).unwrap(), "ab".repeat(32));
+        assert!(checksum(&"ab".repeat(32)).is_err() && checksum("SHA256:abc").is_err());
     }
 
     fn kept(offset: u64, text: &str, reaches: u64) -> Option<(u64, String, u64)> {

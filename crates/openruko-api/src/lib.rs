@@ -38,6 +38,7 @@ mod store;
 mod throttle;
 mod token;
 mod totp;
+mod uploads;
 mod webhooks;
 
 pub use server::Server;

@@ -18,12 +18,16 @@ pub(crate) fn slugs(app_id: &str) -> String {
     format!("slugs/{app_id}/")
 }
 
-/// The build cache of an app.
-pub(crate) fn cache(app_id: &str) -> String {
-    format!("caches/{app_id}.tar.gz")
+/// The build cache of an app, which was thrown away so often: each gets another key, so that a build that began
+/// before cannot bring the old one back.
+pub(crate) fn cache(app_id: &str, thrown_away: u64) -> String {
+    match thrown_away {
+        0 => format!("caches/{app_id}.tar.gz"),
+        times => format!("caches/{app_id}/{times}.tar.gz"),
+    }
 }
 
-/// Everything that an app may have in storage but its slugs: a prefix and an object.
-pub(crate) fn beside_slugs(app_id: &str) -> [String; 2] {
-    [format!("repos/{app_id}/"), cache(app_id)]
+/// Everything that an app may have in storage but its slugs: prefixes and an object.
+pub(crate) fn beside_slugs(app_id: &str) -> [String; 3] {
+    [format!("repos/{app_id}/"), cache(app_id, 0), format!("caches/{app_id}/")]
 }

@@ -67,6 +67,8 @@ fn calls() -> Vec<Call> {
         call(M::POST,   "/internal/pushes/{id}/abort",                   SERVE, SMALL,  post(pushes::abort)),
         call(M::POST,   "/internal/pushes/{id}/output",                  SERVE, PIECE,  post(output::append)),
         call(M::GET,    "/internal/pushes/{id}/output",                  ADMIN, SMALL,  get(output::show)),
+        call(M::POST,   "/internal/builds/take",                         SERVE, SMALL,  post(builds::take)),
+        call(M::GET,    "/internal/builds/{id}/source",                  SERVE, SMALL,  get(builds::source)),
         call(M::POST,   "/internal/users",                               ADMIN, SMALL,  post(user::create)),
         call(M::GET,    "/internal/users",                               ADMIN, SMALL,  get(user::list)),
         call(M::PATCH,  "/internal/users/{user}",                        ADMIN, SMALL,  patch(user::change)),
@@ -109,6 +111,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/health", get(health))
         .fallback(async || ApiFault::no_such_call())
         .method_not_allowed_fallback(async || ApiFault::wrong_method())
+        .layer(middleware::from_fn(bounded))
         .layer(middleware::from_fn(logged))
         .with_state(api)
 }
@@ -131,16 +134,20 @@ async fn guard(
     Ok(next.run(request).await)
 }
 
-/// Every request has an end and a line in the log. The query is left out, and what opens a log stream: neither
-/// is needed there.
+/// Every request has an end.
+pub(crate) async fn bounded(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(SLOWEST, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiFault::too_slow().into_response(),
+    }
+}
+
+/// Every request has a line in the log. The query is left out, and what opens a log stream: they are secrets.
 pub(crate) async fn logged(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path());
     let path = if path.starts_with("/streams/") { "/streams/…" } else { path }.to_owned();
     let begun = Instant::now();
-    let response = match tokio::time::timeout(SLOWEST, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiFault::too_slow().into_response(),
-    };
+    let response = next.run(request).await;
     let (status, ms) = (response.status().as_u16(), begun.elapsed().as_millis());
     if response.status().is_server_error() {
         tracing::warn!(%method, path, status, ms, "answered");

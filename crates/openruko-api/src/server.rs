@@ -1,18 +1,26 @@
 //! From settings to a listening server, and to its end.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use ruko_core::{Exit, Fault, Hint};
 use ruko_http::Listener;
 use tokio::runtime::Runtime;
 
 use crate::api::Api;
+use crate::controllers::{builds, sources};
 use crate::database::Database;
 use crate::platform;
 use crate::router::router;
 use crate::settings::Settings;
-use crate::store::{Store, StoreError, dialect};
+use crate::store::{Store, StoreError, dialect, server_secrets};
+use crate::token::Token;
+use crate::uploads::Uploads;
 use crate::webhooks;
+
+/// How often old uploads are removed.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
 
 /// A server that listens and does not yet answer.
 pub struct Server {
@@ -34,7 +42,9 @@ impl Server {
             None => None,
         };
         let store = Store::open(&settings.database).await.map_err(unusable)?;
-        Ok(Self { api: Api::new(settings, store), internal, public })
+        let uploads = settings.uploads.as_deref().map(uploads).transpose()?;
+        let output_key = output_key(&store).await.fault("cannot use the database")?;
+        Ok(Self { api: Api::new(settings, store, uploads, output_key), internal, public })
     }
 
     /// The address of the internal API; with port 0 configured, the one that was given.
@@ -57,7 +67,9 @@ impl Server {
             api.stop();
         };
         let webhooks = tokio::spawn(webhooks::deliver(api.clone()));
+        let tidying = tokio::spawn(keep_tidy(api.clone()));
         ruko_http::serve(doors, stop).await;
+        tidying.abort();
         // It ends as soon as the API stops, after what it is sending at that moment.
         let _ = webhooks.await;
         api.store.close().await;
@@ -67,6 +79,39 @@ impl Server {
         eprintln!("openruko-api: listening on http://{}", self.address());
         if let Some(public) = &self.public {
             eprintln!("openruko-api: the Platform API listens on {}://{}", public.scheme(), public.address());
+        }
+    }
+}
+
+fn uploads(dir: &Path) -> Result<Uploads, Fault> {
+    let what = format!("cannot use the directory of uploads `{}`", dir.display());
+    Uploads::at(dir)
+        .fault(what)
+        .map_err(|fault| fault.hint("its parent must exist and belong to the user that runs openruko-api"))
+}
+
+async fn output_key(store: &Store) -> Result<Token, sqlx::Error> {
+    let fresh = Token::generate_plain().map_err(|_| sqlx::Error::Protocol("no random bytes".to_owned()))?;
+    let mut db = store.write().await?;
+    let key = server_secrets::of_name(&mut db, server_secrets::OUTPUT, &fresh).await?;
+    db.commit().await?;
+    Ok(key)
+}
+
+/// Gives up from time to time the builds that nobody takes up, and removes the tarballs that nobody builds.
+async fn keep_tidy(api: Api) {
+    let mut due = tokio::time::interval(TIDY_EVERY);
+    loop {
+        due.tick().await;
+        let tidied = async {
+            builds::give_up_waiting(&api).await?;
+            sources::tidy(&api).await
+        };
+        if let Err(error) = tidied.await {
+            tracing::warn!(
+                cause = ruko_core::exit::chain(&error),
+                "old builds and tarballs were not removed"
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The table `[api]`, judged: what is constructed here can be used as it stands.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ruko_core::config::{ApiConfig, BuildLimits, PublicConfig};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub(crate) database: Place,
     pub(crate) storage: String,
+    /// Where tarballs wait to be built, where they may.
+    pub(crate) uploads: Option<PathBuf>,
     pub(crate) url: String,
     pub(crate) web_url: String,
     pub(crate) stack: StackName,
@@ -111,6 +114,7 @@ impl TryFrom<&ApiConfig> for Settings {
             listen: config.listen,
             database: database(config)?,
             storage: storage(&config.storage)?,
+            uploads: uploads(config.uploads.as_deref())?,
             url: url("url", &config.url)?,
             web_url: app_url("web_url", &config.web_url)?,
             stack: config.stack.clone(),
@@ -155,6 +159,15 @@ fn storage(raw: &str) -> Result<String, BadSetting> {
     plain_path(raw, "file://").map(|path| format!("file://{}", path.trim_end_matches('/'))).ok_or_else(|| {
         bad("storage", format!("`{}` is not of the form file:///absolute/path", raw.escape_debug()))
     })
+}
+
+fn uploads(raw: Option<&Path>) -> Result<Option<PathBuf>, BadSetting> {
+    match raw {
+        Some(path) if !path.is_absolute() => {
+            Err(bad("uploads", format!("`{}` is not an absolute path", path.display())))
+        }
+        path => Ok(path.map(Path::to_owned)),
+    }
 }
 
 fn url(key: &'static str, raw: &str) -> Result<String, BadSetting> {
@@ -259,6 +272,7 @@ pub(crate) mod tests {
             ("storage", "storage = '/var/lib'"),
             ("storage", "storage = 's3://bucket'"),
             ("url", "url = '127.0.0.1:5000'"),
+            ("uploads", "uploads = 'relative'"),
             ("web_url", "web_url = 'http://localhost/'"),
             ("deploy_refs", "deploy_refs = []"),
             ("deploy_refs", "deploy_refs = ['main']"),

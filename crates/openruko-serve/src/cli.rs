@@ -11,7 +11,7 @@ use ruko_core::{Exit, Fault, Hint, UserName};
 
 use crate::context::Context;
 use crate::request::{self, Exchange, Request, Service};
-use crate::{events, fetch, finish, inner_ssh, keys, push, terminal};
+use crate::{build, builds, events, fetch, finish, inner_ssh, keys, push, terminal};
 
 /// The forced command of sshd, and what openruko-git starts: runs one git service for one user.
 #[derive(Parser)]
@@ -56,6 +56,15 @@ enum Command {
         /// As sshd gives it for %f: `SHA256:…`.
         fingerprint: String,
     },
+    /// Take up the builds of tarballs that users ask the Platform API for, as a service.
+    Builds {
+        /// So many at a time.
+        #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+        at_a_time: u16,
+    },
+    /// Carry out the build on stdin.
+    #[command(hide = true)]
+    Build,
     /// Connect to a container's sshd, for ssh's ProxyCommand.
     #[command(hide = true)]
     Connect {
@@ -83,6 +92,15 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         _ if cli.check => ruko_core::report("openruko-serve", check(&cli.config)),
         (Some(Command::Keys { fingerprint }), _) => {
             let outcome = Context::load(cli.config).and_then(|context| keys::print(&context, &fingerprint));
+            ruko_core::report("openruko-serve", outcome)
+        }
+        (Some(Command::Builds { at_a_time }), _) => {
+            let outcome = Context::load(cli.config)
+                .and_then(|context| builds::run(&context, at_a_time.into()).map(|never| match never {}));
+            ruko_core::report("openruko-serve", outcome)
+        }
+        (Some(Command::Build), _) => {
+            let outcome = Context::load(cli.config).and_then(|context| build::run(&context));
             ruko_core::report("openruko-serve", outcome)
         }
         (Some(Command::Connect { address, port }), _) => {

@@ -1,6 +1,7 @@
 //! The host side of a push: what its container may ask for, and what is believed of what it says.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use ruko_api_client::{ApiClient, ApiClientError};
-use ruko_api_types::{Commit, CommitRelease, Committed, Manifest, Output, Push, RefUpdate, Stored};
+use ruko_api_types::{Commit, CommitRelease, Committed, Head, Manifest, Output, Push, RefUpdate, Stored};
 use ruko_channel::{BuildRequest, CommitRequest, Host, Refusal};
 use ruko_core::exit::{chain, one_line};
 use ruko_core::message;
@@ -173,6 +174,11 @@ impl<'a> PushHost<'a> {
         }
     }
 
+    /// Adds lines of trouble to the build's record.
+    pub(crate) fn trouble(&self, text: impl Display) {
+        self.output(&format!("{}\n", message::trouble(text)));
+    }
+
     /// Deletes what was stored for a commit that is certainly not made.
     pub(crate) fn discard_uncommitted(&self) {
         let objects = lock(&self.objects);
@@ -221,6 +227,7 @@ impl Host for PushHost<'_> {
             config_vars: push.config_vars.clone(),
             buildpacks: push.buildpacks.clone(),
             deploy_refs: push.deploy_refs.clone(),
+            source_version: push.tarball.as_ref().and_then(|tarball| tarball.version.clone()),
             limits: push.limits,
             env: self.env.clone(),
         })
@@ -228,6 +235,17 @@ impl Host for PushHost<'_> {
 
     fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
         repo(&self.push.repo.get).map_err(|cause| self.refuse(NO_REPO.to_owned(), cause))
+    }
+
+    fn source(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
+        let Push { push, tarball, limits, .. } = self.push;
+        if tarball.is_none() {
+            return Ok(None);
+        }
+        match self.api.source(push, Duration::from_secs(limits.build_seconds)) {
+            Ok(source) => Ok(Some(Box::new(source))),
+            Err(why) => Err(self.refuse(NO_SOURCE.to_owned(), chain(&why))),
+        }
     }
 
     fn cache(&self) -> Option<Box<dyn Read>> {
@@ -241,6 +259,9 @@ impl Host for PushHost<'_> {
     }
 
     fn store_repo(&self, bytes: &mut dyn Read) -> Result<Stored, Refusal> {
+        if self.push.tarball.is_some() {
+            return Err(Refusal("The build of a tarball stores no repository.".to_owned()));
+        }
         let most = self.push.limits.disk_bytes;
         self.store("repository", &self.push.repo.put, most, bytes, |objects| &mut objects.repo)
     }
@@ -304,6 +325,10 @@ impl Host for FetchHost<'_> {
         })
     }
 
+    fn source(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
+        Err(only_a_fetch())
+    }
+
     fn cache(&self) -> Option<Box<dyn Read>> {
         None
     }
@@ -334,6 +359,9 @@ fn only_a_fetch() -> Refusal {
 /// What a developer is told about a repository that cannot be had.
 const NO_REPO: &str = "The app's repository cannot be read. Tell the server's admin; nothing was changed.";
 
+/// What is told about a tarball that cannot be had.
+const NO_SOURCE: &str = "The tarball cannot be read. Upload it again; nothing was changed.";
+
 /// The stored repository, or why it cannot be had. An object that the API knows of and storage has not is an
 /// error: taking it for an empty repository would lose every ref with the next push.
 fn repo(layers: &[String]) -> Result<Option<Box<dyn Read>>, String> {
@@ -351,6 +379,26 @@ fn repo(layers: &[String]) -> Result<Option<Box<dyn Read>>, String> {
 
 /// Decides whether what a container wants to commit can be, and with which of the stored objects.
 fn judge(push: &Push, objects: &Objects, request: CommitRequest) -> Result<Commit, Refusal> {
+    match push.tarball {
+        Some(_) => judge_tarball(push, objects, request),
+        None => judge_push(push, objects, request),
+    }
+}
+
+/// No ref moves, and there is a release of no commit.
+fn judge_tarball(push: &Push, objects: &Objects, request: CommitRequest) -> Result<Commit, Refusal> {
+    let refuse = |why: &str| Err(Refusal(why.to_owned()));
+    let CommitRequest { refs, manifest } = request;
+    let Some(manifest) = manifest.filter(|manifest| refs.is_empty() && manifest.head.is_none()) else {
+        return refuse("The build of a tarball makes a release and moves no refs.");
+    };
+    let Some(slug) = objects.slug.clone() else { return refuse("The slug was not stored.") };
+    judge_manifest(&manifest)?;
+    let release = Some(CommitRelease { slug, manifest });
+    Ok(Commit { base_version: push.repo.version, repo: None, refs, release })
+}
+
+fn judge_push(push: &Push, objects: &Objects, request: CommitRequest) -> Result<Commit, Refusal> {
     let refuse = |why: &str| Err(Refusal(why.to_owned()));
     let Some(repo) = objects.repo.clone() else { return refuse("The repository was not stored.") };
     if request.refs.is_empty() || request.refs.len() > MAX_REFS {
@@ -366,22 +414,30 @@ fn judge(push: &Push, objects: &Objects, request: CommitRequest) -> Result<Commi
     let release = match (request.manifest, objects.slug.clone(), deploys) {
         (None, _, false) => None,
         (Some(manifest), Some(slug), true) => {
-            judge_manifest(push, &request.refs, &manifest)?;
+            judge_head(push, &request.refs, manifest.head.as_ref())?;
+            judge_manifest(&manifest)?;
             Some(CommitRelease { slug, manifest })
         }
         (Some(_), None, _) => return refuse("The slug was not stored."),
         (None, _, true) => return refuse("A deployed branch moves only together with its release."),
         (Some(_), _, false) => return refuse("There is a release, but no deployed branch moves."),
     };
-    Ok(Commit { base_version: push.repo.version, repo, refs: request.refs, release })
+    Ok(Commit { base_version: push.repo.version, repo: Some(repo), refs: request.refs, release })
 }
 
-fn judge_manifest(push: &Push, refs: &[RefUpdate], manifest: &Manifest) -> Result<(), Refusal> {
-    let built = |update: &RefUpdate| update.name == manifest.branch && update.new == manifest.commit;
-    let refuse = |why: &str| Err(Refusal(why.to_owned()));
-    if !push.deploy_refs.contains(&manifest.branch) || !refs.iter().any(built) {
-        return refuse("The release is not of the commit that is pushed.");
+fn judge_head(push: &Push, refs: &[RefUpdate], head: Option<&Head>) -> Result<(), Refusal> {
+    let is_pushed = |head: &Head| {
+        let built = |update: &RefUpdate| update.name == head.branch && update.new == head.commit;
+        push.deploy_refs.contains(&head.branch) && refs.iter().any(built)
+    };
+    if head.is_some_and(is_pushed) {
+        return Ok(());
     }
+    Err(Refusal("The release is not of the commit that is pushed.".to_owned()))
+}
+
+fn judge_manifest(manifest: &Manifest) -> Result<(), Refusal> {
+    let refuse = |why: &str| Err(Refusal(why.to_owned()));
     if manifest.process_types.len() > MAX_PROCESS_TYPES {
         return Err(Refusal(format!(
             "{} process types are more than the limit of {MAX_PROCESS_TYPES}.",
@@ -422,7 +478,7 @@ fn cut(text: &str, max: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use ruko_api_types::{AppRef, CachePlace, RepoPlace, SlugPlace};
+    use ruko_api_types::{AppRef, CachePlace, RepoPlace, SlugPlace, Tarball};
     use ruko_core::PushId;
     use ruko_core::config::BuildLimits;
 
@@ -449,6 +505,7 @@ mod tests {
             release_url: String::new(),
             web_url: String::new(),
             lease_seconds: 30,
+            tarball: None,
         }
     }
 
@@ -460,10 +517,13 @@ mod tests {
         RefUpdate { name: name.into(), old: NULL.parse().unwrap(), new: ONE.parse().unwrap() }
     }
 
+    fn head(branch: &str, commit: &str) -> Option<Head> {
+        Some(Head { commit: commit.parse().unwrap(), branch: branch.into() })
+    }
+
     fn manifest() -> Manifest {
         Manifest {
-            commit: ONE.parse().unwrap(),
-            branch: "refs/heads/main".into(),
+            head: head("refs/heads/main", ONE),
             buildpack: "Procfile".into(),
             process_types: Default::default(),
             default_types: vec![],
@@ -501,10 +561,28 @@ mod tests {
 
     #[test]
     fn a_release_is_of_the_commit_that_is_pushed() {
-        let other = Manifest { commit: "2".repeat(40).parse().unwrap(), ..manifest() };
+        let other = Manifest { head: head("refs/heads/main", &"2".repeat(40)), ..manifest() };
         assert!(verdict(true, true, &["refs/heads/main"], Some(other)).is_err());
-        let elsewhere = Manifest { branch: "refs/heads/topic".into(), ..manifest() };
+        let elsewhere = Manifest { head: head("refs/heads/topic", ONE), ..manifest() };
         assert!(verdict(true, true, &["refs/heads/main", "refs/heads/topic"], Some(elsewhere)).is_err());
+    }
+
+    #[test]
+    fn the_build_of_a_tarball_makes_a_release_and_touches_no_ref() {
+        let push = Push { tarball: Some(Tarball { version: None }), ..push() };
+        let verdict = |slug: Option<Stored>, refs: Vec<RefUpdate>, manifest: Option<Manifest>| {
+            let objects = Objects { slug, repo: stored(), ..Objects::default() };
+            judge(&push, &objects, CommitRequest { refs, manifest })
+        };
+        let of_none = || Some(Manifest { head: None, ..manifest() });
+        let commit = verdict(stored(), vec![], of_none()).unwrap();
+        assert!(commit.repo.is_none() && commit.release.is_some());
+        assert!(verdict(None, vec![], of_none()).is_err());
+        assert!(verdict(stored(), vec![update("refs/heads/main")], of_none()).is_err());
+        assert!(verdict(stored(), vec![], Some(manifest())).is_err());
+        assert!(verdict(stored(), vec![], None).is_err());
+        let without = verdict(stored(), vec![update("refs/heads/main")], Some(manifest()));
+        assert!(without.is_err(), "a push's commit is none of a tarball");
     }
 
     #[test]

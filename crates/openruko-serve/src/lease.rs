@@ -5,10 +5,15 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ruko_api_client::ApiClient;
-use ruko_api_types::Abort;
+use ruko_api_types::{Abort, Push};
 use ruko_core::PushId;
 
 use crate::events::Event;
+
+/// The longest term of a lease that is believed.
+const LONGEST_TERM: Duration = Duration::from_secs(3600);
+/// The longest time between two renewals: so long a build goes on that was cancelled.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// A lease. Dropped, it is given back: whatever was not committed by then never will be.
 pub(crate) struct Lease {
@@ -23,13 +28,15 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Keeps a lease that was just taken. Tells the queue when it is lost.
-    pub(crate) fn keep(api: &ApiClient, push: &PushId, term: Duration, events: Sender<Event>) -> Self {
+    pub(crate) fn keep(api: &ApiClient, push: &Push, events: Sender<Event>) -> Self {
+        let term = Duration::from_secs(push.lease_seconds).min(LONGEST_TERM);
+        let push = &push.push;
         let (stop, stopped) = mpsc::channel::<()>();
         let renewals = thread::spawn({
             let (api, push) = (api.clone(), push.clone());
             move || {
                 let mut good_until = Instant::now() + term;
-                while stopped.recv_timeout(term / 3) == Err(RecvTimeoutError::Timeout) {
+                while stopped.recv_timeout((term / 3).min(LONGEST_PAUSE)) == Err(RecvTimeoutError::Timeout) {
                     match api.renew_lease(&push) {
                         Ok(true) => good_until = Instant::now() + term,
                         // The API may be starting again: the lease is ours for the rest of its term.

@@ -2,11 +2,14 @@
 //! whose a key is.
 //!
 //! A push goes through [`push`], a clone or fetch through [`fetch`]; both run one git service in a
-//! container of their own through [`session`]. What the client need not wait for is left to
+//! container of their own through [`session`]. Builds of tarballs are taken up by [`builds`], a service, and
+//! each goes through [`build`]. What the client need not wait for is left to
 //! [`finish`], a process that outlives the connection.
 //!
 //! stdout carries git's protocol and nothing else; whatever people are to read goes to stderr.
 
+mod build;
+mod builds;
 mod cli;
 mod container;
 mod context;

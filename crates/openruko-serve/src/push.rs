@@ -23,8 +23,6 @@ const ASK_SECONDS: u64 = 2;
 /// The longest wait for a lease that can be configured: the container's keeper waits no longer than five
 /// minutes to be told what is wanted.
 const LONGEST_WAIT: Duration = Duration::from_secs(240);
-/// The longest term of a lease that is believed.
-const LONGEST_TERM: Duration = Duration::from_secs(3600);
 
 /// Runs a push to its end.
 pub(crate) fn run(
@@ -39,8 +37,7 @@ pub(crate) fn run(
     }
     let session = Session::begin(context, events).map_err(not_begun)?;
     let Some(push) = open(context, user, app, &session)? else { return Ok(Exit::Refused.into()) };
-    let term = Duration::from_secs(push.lease_seconds).min(LONGEST_TERM);
-    let lease = Lease::keep(&context.api, &push.push, term, session.events.sender());
+    let lease = Lease::keep(&context.api, &push, session.events.sender());
     match session.start(push.push.container(), push.template.clone(), &push.limits) {
         Ok(running) => Ok(build(context, request, &push, lease, running)),
         Err(cut) => {
@@ -132,7 +129,7 @@ fn build(context: &Context, request: &Request, push: &Push, lease: Lease, runnin
 }
 
 /// The client need not wait for the rest: another process does it.
-fn finish(push: &Push, running: Running, committed: &Committed) {
+pub(crate) fn finish(push: &Push, running: Running, committed: &Committed) {
     let plan = Plan {
         endpoint: running.endpoint,
         dir: running.dir.path().to_owned(),

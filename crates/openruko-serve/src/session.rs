@@ -1,4 +1,5 @@
-//! One git service in one container: from the keeper that is ready for a spec to git's end.
+//! One git service, or one build of a tarball, in one container: from the keeper that is ready for a spec to
+//! its end.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
@@ -53,6 +54,32 @@ pub(crate) struct Running {
     pub(crate) endpoint: Endpoint,
 }
 
+/// What runs in the container.
+#[derive(Clone, Copy)]
+pub(crate) enum Work<'a> {
+    /// git, with the client's stdin and stdout.
+    Git {
+        /// Which of its services, and how it talks to the client.
+        request: &'a Request,
+        /// `GIT_PROTOCOL`, if the client sent it.
+        protocol: Option<&'a str>,
+    },
+    /// The build of a tarball, which has no client.
+    Source,
+}
+
+impl Work<'_> {
+    /// The words for `ruko-slug`.
+    fn words(self) -> String {
+        match self {
+            Self::Git { request, .. } => {
+                format!("session {}{}", request.service.name(), request.exchange.option())
+            }
+            Self::Source => "build-source".to_owned(),
+        }
+    }
+}
+
 /// Why a session ended before git did.
 #[derive(Debug)]
 pub(crate) enum Cut {
@@ -77,12 +104,23 @@ impl Cut {
         }
     }
 
+    /// For whoever asked for it; none when nobody is there to be told.
+    pub(crate) fn words(&self) -> Option<String> {
+        match self {
+            Self::ClientGone => None,
+            Self::Because { fault, .. } => Some(match &fault.hint {
+                Some(hint) => format!("{}\n{hint}", fault.message),
+                None => fault.message.clone(),
+            }),
+        }
+    }
+
     fn because(fault: Fault) -> Self {
         Self::Because { fault, detail: None }
     }
 
     /// What the developer is told says that it is not their doing; the admin is told why.
-    fn not_started(detail: impl Into<String>) -> Self {
+    pub(crate) fn not_started(detail: impl Into<String>) -> Self {
         Self::Because { fault: not_started(), detail: Some(detail.into()) }
     }
 }
@@ -171,12 +209,21 @@ impl Running {
         request: &Request,
         host: &dyn Host,
     ) -> Result<ExitStatus, Cut> {
+        self.work(Work::Git { request, protocol: context.git_protocol.as_deref() }, host)
+    }
+
+    /// Builds a tarball; otherwise as [`Running::git`].
+    pub(crate) fn source(&self, host: &dyn Host) -> Result<ExitStatus, Cut> {
+        self.work(Work::Source, host)
+    }
+
+    fn work(&self, work: Work<'_>, host: &dyn Host) -> Result<ExitStatus, Cut> {
         let socket = self.dir.join("host.sock");
         let listener = UnixListener::bind(&socket).map_err(|why| Cut::not_started(chain(&why)))?;
         let (listener, ended) = (&listener, &self.ended);
         thread::scope(|scope| {
             scope.spawn(move || answer_connections(listener, host, ended));
-            let outcome = self.run_git(context, request, &socket);
+            let outcome = self.run(work, &socket);
             self.ended.store(true, Ordering::Release);
             if outcome.is_err() {
                 // The container goes now, whatever the host side is still waiting for.
@@ -188,9 +235,8 @@ impl Running {
         })
     }
 
-    fn run_git(&self, context: &Context, request: &Request, socket: &Path) -> Result<ExitStatus, Cut> {
-        let mut git =
-            self.spawn_git(context, request, socket).map_err(|fault| Cut::not_started(fault.message))?;
+    fn run(&self, work: Work<'_>, socket: &Path) -> Result<ExitStatus, Cut> {
+        let mut git = self.spawn(work, socket).map_err(|fault| Cut::not_started(fault.message))?;
         let words = git.stderr.take().map(|words| thread::spawn(move || pass_words_on(words)));
         report_end(&git, self.events.sender());
         let outcome = match self.events.next() {
@@ -210,14 +256,16 @@ impl Running {
         outcome
     }
 
-    fn spawn_git(&self, context: &Context, request: &Request, socket: &Path) -> Result<Child, Fault> {
-        let words = format!("session {}{}", request.service.name(), request.exchange.option());
-        let mut ssh = inner_ssh::ruko_slug(&self.dir, &self.endpoint, Some(socket), &words, None)?;
-        if let Some(protocol) = &context.git_protocol {
+    fn spawn(&self, work: Work<'_>, socket: &Path) -> Result<Child, Fault> {
+        let mut ssh = inner_ssh::ruko_slug(&self.dir, &self.endpoint, Some(socket), &work.words(), None)?;
+        if let Work::Git { protocol: Some(protocol), .. } = work {
             ssh.env("GIT_PROTOCOL", protocol);
         }
-        let ssh = ssh.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::piped());
-        ssh.spawn().try_again("cannot run `ssh`")
+        match work {
+            Work::Git { .. } => ssh.stdin(Stdio::inherit()).stdout(Stdio::inherit()),
+            Work::Source => ssh.stdin(Stdio::null()).stdout(Stdio::null()),
+        };
+        ssh.stderr(Stdio::piped()).spawn().try_again("cannot run `ssh`")
     }
 
     fn why_gone(&self) -> Cut {

@@ -83,6 +83,11 @@ impl ApiClient {
         self.run(Method::GET, path, None, None)
     }
 
+    /// A GET whose answer has to come to its end within `time`.
+    pub(crate) fn get_within(&self, path: &str, time: Duration) -> Result<Answer<'_>, ApiClientError> {
+        self.run(Method::GET, path, None, Some(time))
+    }
+
     pub(crate) fn delete(&self, path: &str) -> Result<Answer<'_>, ApiClientError> {
         self.run(Method::DELETE, path, None, WHOLE_CALL.into())
     }
@@ -164,7 +169,7 @@ impl Answer<'_> {
     }
 
     /// The body of a success, to be read as it comes.
-    pub(crate) fn reader(self) -> Result<impl std::io::Read, ApiClientError> {
+    pub(crate) fn reader(self) -> Result<impl std::io::Read + use<>, ApiClientError> {
         Ok(self.success()?.response.into_body().into_reader())
     }
 

@@ -1,8 +1,11 @@
 //! The calls of the component `serve`: keys, access, pushes and fetches.
 
+use std::io::Read;
+use std::time::Duration;
+
 use ruko_api_types::{
     Abort, Access, Authenticate, Authenticated, Commit, Committed, Fetch, Holder, INVALID_TOKEN, KeyOwner,
-    OpenFetch, OpenPush, Output, Push,
+    OpenFetch, OpenPush, Output, Push, TakeBuild,
 };
 use ruko_core::{AppName, PushId, UserName};
 
@@ -91,6 +94,27 @@ impl ApiClient {
             403 | 404 => not_this_component(answer.done()).map(|()| Opened::Denied),
             _ => answer.json().map(|push| Opened::Push(Box::new(push))),
         }
+    }
+
+    /// Takes up the next build of a tarball, waiting for one as long as `take` says: its push, open and with its
+    /// app's lease. None when there was none.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call.
+    pub fn take_build(&self, take: &TakeBuild) -> Result<Option<Push>, ApiClientError> {
+        let answer = self.post("/internal/builds/take", take)?;
+        match answer.status() {
+            204 => answer.done().map(|()| None),
+            _ => answer.json().map(Some),
+        }
+    }
+
+    /// The tarball of an open push that is none of git; it has to come to its end within `time`.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call, or the tarball is gone.
+    pub fn source(&self, push: &PushId, time: Duration) -> Result<impl Read + use<>, ApiClientError> {
+        self.get_within(&format!("/internal/builds/{push}/source"), time)?.reader()
     }
 
     /// Opens a fetch; none when the user may not read this app, or there is no such app.

@@ -116,6 +116,25 @@ pub struct Push {
     pub web_url: String,
     /// The lease ends so many seconds after it was last renewed.
     pub lease_seconds: u64,
+    /// The tarball that is built, when this is no git push: then the repository stays as it is.
+    #[serde(default)]
+    pub tarball: Option<Tarball>,
+}
+
+/// What a build without git push is made of. Its bytes are at `GET /internal/builds/{id}/source`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tarball {
+    /// What its user calls it, on one line; often the id of a commit.
+    pub version: Option<String>,
+}
+
+/// `POST /internal/builds/take`: the next build of a tarball whose app nobody pushes to. The answer is its
+/// [`Push`], open and with the app's lease (201), or nothing (204).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TakeBuild {
+    /// How long the API may hold the call while there is none, in seconds (at most 30).
+    #[serde(default)]
+    pub wait_seconds: u64,
 }
 
 /// `POST /internal/apps/{app}/fetches`: opens a fetch.
@@ -205,10 +224,8 @@ pub struct RefUpdate {
 /// What a build made, as told by the build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The commit that was built.
-    pub commit: CommitId,
-    /// The deploy ref that was pushed.
-    pub branch: String,
+    /// What was pushed and built; none when it was a tarball.
+    pub head: Option<Head>,
     /// What the buildpacks called themselves, in order, joined by `, `.
     pub buildpack: String,
     /// The Procfile, and the types of the last buildpack's release document that the Procfile does not
@@ -218,15 +235,24 @@ pub struct Manifest {
     pub default_types: Vec<ProcessType>,
 }
 
+/// The commit that a build is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The commit that was built.
+    pub commit: CommitId,
+    /// The deploy ref that was pushed.
+    pub branch: String,
+}
+
 /// `POST /internal/pushes/{id}/commit`: repository version, slug and release in one transaction.
 /// Repeated with the same id it gives the same answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Commit {
     /// The repository version that this push began with: compare and swap.
     pub base_version: u64,
-    /// The repository as stored under the push's `repo.put`.
-    pub repo: Stored,
-    /// What moves.
+    /// The repository as stored under the push's `repo.put`; none for the build of a tarball.
+    pub repo: Option<Stored>,
+    /// What moves; nothing for the build of a tarball.
     pub refs: Vec<RefUpdate>,
     /// The release, when a deploy ref moves.
     pub release: Option<CommitRelease>,
@@ -480,6 +506,8 @@ pub struct Release {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BuildStatus {
+    /// It waits to be taken up: the build of a tarball.
+    Queued,
     /// The lease is held.
     Pending,
     /// Committed.

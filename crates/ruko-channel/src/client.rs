@@ -91,6 +91,14 @@ impl Client {
         self.get(&Request::RepoGet, take)
     }
 
+    /// Streams the tarball that is built into `take`; none when this is a git push.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn source<T>(&mut self, take: impl FnOnce(&mut dyn Read) -> T) -> Result<Option<T>, ClientError> {
+        self.get(&Request::SourceGet, take)
+    }
+
     /// Streams the build cache into `take`; none when there is none.
     ///
     /// # Errors

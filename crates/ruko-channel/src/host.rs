@@ -26,6 +26,12 @@ pub trait Host: Sync {
     /// It is there but cannot be read.
     fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal>;
 
+    /// The tarball that is built; none when this is a git push.
+    ///
+    /// # Errors
+    /// It is there but cannot be read.
+    fn source(&self) -> Result<Option<Box<dyn Read>>, Refusal>;
+
     /// The build cache; none when there is none.
     fn cache(&self) -> Option<Box<dyn Read>>;
 
@@ -63,6 +69,7 @@ pub fn serve(stream: &UnixStream, host: &dyn Host) -> io::Result<()> {
     while let Some(request) = record::receive::<Request>(&mut from)? {
         match request {
             Request::RepoGet => give(stream, host.repo())?,
+            Request::SourceGet => give(stream, host.source())?,
             Request::CacheGet => give(stream, Ok(host.cache()))?,
             request => {
                 let answer = answer(&mut from, host, request)?;
@@ -102,7 +109,7 @@ fn answer(from: &mut impl Read, host: &dyn Host, request: Request) -> io::Result
             Answer::Noted
         }
         Request::Failed { reason } => Answer::Limits { met: host.failed(&reason) },
-        Request::RepoGet | Request::CacheGet => unreachable!("answered by `give`"),
+        Request::RepoGet | Request::SourceGet | Request::CacheGet => unreachable!("answered by `give`"),
     })
 }
 

@@ -40,6 +40,8 @@ pub enum Request {
     Hello,
     /// The stored repository. Answer: [`Answer::Object`].
     RepoGet,
+    /// The tarball that is built, when this is no git push. Answer: [`Answer::Object`].
+    SourceGet,
     /// The stored build cache. Answer: [`Answer::Object`].
     CacheGet,
     /// The slug follows. Answer: [`Answer::Stored`].
@@ -111,6 +113,9 @@ pub struct BuildRequest {
     pub buildpacks: Vec<String>,
     /// The refs whose push makes a release.
     pub deploy_refs: Vec<String>,
+    /// What the user calls the tarball, when this is no git push: for `SOURCE_VERSION`.
+    #[serde(default)]
+    pub source_version: Option<String>,
     /// The bounds.
     pub limits: BuildLimits,
     /// `[build.env]` of the host's configuration.
@@ -120,9 +125,9 @@ pub struct BuildRequest {
 /// The request to commit. Sizes and digests are not in it: the host side knows them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CommitRequest {
-    /// What moves.
+    /// What moves; nothing for the build of a tarball.
     pub refs: Vec<RefUpdate>,
-    /// What was built, when a deploy ref moves.
+    /// What was built: when a deploy ref moves, and always for a tarball.
     pub manifest: Option<Manifest>,
 }
 

@@ -10,6 +10,7 @@ use super::*;
 struct Recorder {
     slug: Mutex<Vec<u8>>,
     repo: Option<Vec<u8>>,
+    source: Option<&'static [u8]>,
     commits: Mutex<usize>,
 }
 
@@ -23,6 +24,7 @@ impl Host for Recorder {
             config_vars: BTreeMap::from([("KEY".parse().unwrap(), "two\nlines".into())]),
             buildpacks: vec![],
             deploy_refs: vec!["refs/heads/main".into()],
+            source_version: None,
             limits: BuildLimits::default(),
             env: BTreeMap::new(),
         })
@@ -30,6 +32,10 @@ impl Host for Recorder {
 
     fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
         Ok(self.repo.clone().map(|bytes| Box::new(std::io::Cursor::new(bytes)) as Box<dyn Read>))
+    }
+
+    fn source(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
+        self.source.map(|bytes| Some(Box::new(bytes) as Box<dyn Read>)).ok_or(Refusal("it is gone".into()))
     }
 
     fn cache(&self) -> Option<Box<dyn Read>> {
@@ -90,6 +96,21 @@ fn a_whole_push_goes_over_one_connection() {
         assert_eq!(client.commit(request).unwrap(), (Some(7), "http://x/".into()));
     });
     assert_eq!(*host.slug.lock().unwrap(), b"slug");
+}
+
+#[test]
+fn a_tarball_comes_as_an_object_or_with_the_words_why_not() {
+    let take = |object: &mut dyn Read| {
+        let mut bytes = vec![];
+        object.read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    let host = Recorder { source: Some(b"tar"), ..Recorder::default() };
+    with_host(&host, |client| assert_eq!(client.source(take).unwrap(), Some(b"tar".to_vec())));
+    with_host(&Recorder::default(), |client| {
+        assert_eq!(client.source(take).unwrap_err().to_string(), "it is gone");
+        assert!(client.hello().is_ok(), "the connection can still be used");
+    });
 }
 
 #[test]

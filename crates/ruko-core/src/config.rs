@@ -78,6 +78,9 @@ pub struct ApiConfig {
     pub database_password_file: Option<PathBuf>,
     /// Below this URL objects are stored: `file:///absolute/path`.
     pub storage: String,
+    /// The directory, an absolute path, in which tarballs wait to be built. Without it there are no builds but
+    /// by `git push`.
+    pub uploads: Option<PathBuf>,
     /// The base URL under which the other components reach this API.
     pub url: String,
     /// The public address of an app, `{app}` standing for its name.

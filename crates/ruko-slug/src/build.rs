@@ -1,4 +1,5 @@
-//! The pre-receive hook: judges a push, builds it, hands over what it made, and commits.
+//! The pre-receive hook: judges a push, builds it, hands over what it made, and commits. And the build of a
+//! tarball, which differs in where the app comes from and in that no ref moves.
 //!
 //! Every failure before the commit leaves the app as it was: the hook ends with 1 and git moves no ref.
 //! After the commit nothing can fail any more.
@@ -8,7 +9,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ruko_api_types::Manifest;
+use ruko_api_types::{Head, Manifest};
 use ruko_archive::{Limits, LinkRule};
 use ruko_channel::{BuildRequest, Client, ClientError, CommitRequest};
 use ruko_core::exit::chain;
@@ -30,6 +31,7 @@ use crate::refs::{self, Known, Update};
 use crate::refusal::{Refusal, Refuse};
 use crate::slugignore::SlugIgnore;
 use crate::snapshot::{self, Refs};
+use crate::source;
 
 /// What an app's list of buildpacks may hold.
 const MAX_BUILDPACKS: usize = 20;
@@ -41,9 +43,22 @@ const MAX_LIST: u64 = 64 << 10;
 const MAX_CACHE_ENTRIES: u64 = 4 << 20;
 
 /// Runs the hook: reads ref updates from `input`, and prints to `output`.
-pub fn run(layout: &Layout, input: &mut dyn Read, mut output: Output) -> Exit {
+pub fn run(layout: &Layout, input: &mut dyn Read, output: Output) -> Exit {
+    recorded(layout, output, |output| push(layout, input, output))
+}
+
+/// Builds the tarball that the host hands over, and prints to `output`.
+pub fn run_source(layout: &Layout, output: Output) -> Exit {
+    recorded(layout, output, |output| tarball(layout, output))
+}
+
+fn recorded(
+    layout: &Layout,
+    mut output: Output,
+    build: impl FnOnce(&mut Output) -> Result<(), Refusal>,
+) -> Exit {
     output.record(&layout.socket);
-    let outcome = push(layout, input, &mut output);
+    let outcome = build(&mut output);
     if let Err(refusal) = &outcome {
         say_failed(layout, refusal, &mut output);
     }
@@ -72,7 +87,12 @@ fn push(layout: &Layout, input: &mut dyn Read, output: &mut Output) -> Result<()
     check_connected(&repository, &updates)?;
 
     let manifest = match verdict.deploy {
-        Some(update) => Some(deploy(layout, &repository, &mut client, &request, update, output)?),
+        Some(update) => {
+            let build = Build::new(layout, &request, update.new.as_str());
+            build.check_out(&repository, &update.new, output)?;
+            let head = Head { commit: update.new.clone(), branch: update.name.to_string() };
+            Some(build.deploy(Some(head), &mut client, output)?)
+        }
         None => None,
     };
     let refs = snapshot::after(known.refs, &updates);
@@ -81,6 +101,16 @@ fn push(layout: &Layout, input: &mut dyn Read, output: &mut Output) -> Result<()
         return Err(Refusal::new("Push rejected: the client went away."));
     }
     commit(&updates, manifest, &request, &mut client, output)
+}
+
+fn tarball(layout: &Layout, output: &mut Output) -> Result<(), Refusal> {
+    let mut client = Client::connect(&layout.socket).refuse("Push rejected: the host's side is gone")?;
+    let request = ask("ask what to build", client.hello())?;
+    output.limit(request.limits.output_bytes);
+    let build = Build::new(layout, &request, request.source_version.as_deref().unwrap_or_default());
+    build.unpack_source(&mut client, output)?;
+    let manifest = build.deploy(None, &mut client, output)?;
+    commit(&[], Some(manifest), &request, &mut client, output)
 }
 
 fn read_updates(input: &mut dyn Read) -> Result<Vec<Update>, Refusal> {
@@ -164,46 +194,67 @@ struct Chosen {
 struct Build<'a> {
     layout: &'a Layout,
     request: &'a BuildRequest,
-    commit: &'a CommitId,
+    /// For `SOURCE_VERSION`.
+    version: &'a str,
     id: String,
     dir: PathBuf,
 }
 
-fn deploy(
-    layout: &Layout,
-    repository: &Repository,
-    client: &mut Client,
-    request: &BuildRequest,
-    update: &Update,
-    output: &mut Output,
-) -> Result<Manifest, Refusal> {
-    let id = request.push.as_str().to_ascii_lowercase();
-    let build = Build { layout, request, commit: &update.new, dir: layout.build_dir(&id), id };
-    build.check_out(repository, output)?;
-    procfile::read(&build.dir)?;
-    build.restore_cache(client, output)?;
-    let (names, defaults) = build.run_buildpacks(output)?;
-    build.bound_cache(output)?;
-    let (process_types, default_types) = build.process_types(&names, defaults, output)?;
-    build.submit_slug(client, output)?;
-    Ok(Manifest {
-        commit: update.new.clone(),
-        branch: update.name.to_string(),
-        buildpack: names.join(", "),
-        process_types,
-        default_types,
-    })
-}
+impl<'a> Build<'a> {
+    fn new(layout: &'a Layout, request: &'a BuildRequest, version: &'a str) -> Self {
+        let id = request.push.as_str().to_ascii_lowercase();
+        Self { layout, request, version, dir: layout.build_dir(&id), id }
+    }
 
-impl Build<'_> {
-    fn check_out(&self, repository: &Repository, output: &mut Output) -> Result<(), Refusal> {
-        checkout(repository, self.commit, &self.dir).refuse("Push rejected")?;
+    /// Makes the slug of what lies in the build directory, and hands it over.
+    fn deploy(
+        &self,
+        head: Option<Head>,
+        client: &mut Client,
+        output: &mut Output,
+    ) -> Result<Manifest, Refusal> {
+        self.drop_ignored(output)?;
+        procfile::read(&self.dir)?;
+        self.restore_cache(client, output)?;
+        let (names, defaults) = self.run_buildpacks(output)?;
+        self.bound_cache(output)?;
+        let (process_types, default_types) = self.process_types(&names, defaults, output)?;
+        self.submit_slug(client, output)?;
+        Ok(Manifest { head, buildpack: names.join(", "), process_types, default_types })
+    }
+
+    fn check_out(
+        &self,
+        repository: &Repository,
+        commit: &CommitId,
+        output: &mut Output,
+    ) -> Result<(), Refusal> {
+        checkout(repository, commit, &self.dir).refuse("Push rejected")?;
         if self.dir.join(".gitmodules").exists() {
             output.trouble(
                 "The app has submodules: they are not fetched, and their directories are empty.\nCommit their \
                  files, or depend on them through your language's package manager.",
             );
         }
+        Ok(())
+    }
+
+    fn unpack_source(&self, client: &mut Client, output: &mut Output) -> Result<(), Refusal> {
+        fs::create_dir(&self.dir).refuse("Push rejected: cannot make the build directory")?;
+        let most = self.request.limits.disk_bytes;
+        let unpacked = client.source(|archive| source::unpack(archive, &self.dir, most));
+        let unpacked = ask("fetch the source", unpacked)?;
+        unpacked.ok_or_else(|| Refusal::new("Push rejected: there is no source."))??;
+        if let Some(name) = source::lone_directory(&self.dir).refuse("Push rejected")? {
+            output.trouble(format!(
+                "The source has one directory, `{name}`, and nothing beside it. If the app is in there, pack it \
+                 without that directory:\ntar -czf source.tar.gz -C {name} ."
+            ));
+        }
+        Ok(())
+    }
+
+    fn drop_ignored(&self, output: &mut Output) -> Result<(), Refusal> {
         if let Some(ignore) = SlugIgnore::read(&self.dir).refuse("Push rejected")? {
             for warning in &ignore.warnings {
                 output.trouble(warning);
@@ -257,7 +308,7 @@ impl Build<'_> {
         Environment::new(&Facts {
             home: &self.layout.home,
             stack: &self.request.stack,
-            commit: Some(self.commit),
+            source_version: self.version,
             request_id: &self.request.request_id,
             extra: &self.request.env,
         })
@@ -503,7 +554,7 @@ fn store_repository(
     client: &mut Client,
 ) -> Result<(), Refusal> {
     let upload = ask("hand over the repository", client.store_repo())?;
-    let deployed = manifest.map(|manifest| manifest.branch.as_str());
+    let deployed = manifest.and_then(|manifest| manifest.head.as_ref()).map(|head| head.branch.as_str());
     let upload = snapshot::write(repository, refs, deployed, upload);
     let upload = upload.refuse("Push rejected: cannot pack the repository")?;
     ask("store the repository", upload.finish()).map(|_| ())

@@ -27,6 +27,7 @@ const EXAMPLE: &str = "\
 Examples:
   ruko-slug session receive-pack     what ssh runs in a build container
   ruko-slug build                    what git's pre-receive hook runs there
+  ruko-slug build-source             what ssh runs there to build a tarball
   ruko-slug checkout 1a2b3c… /tmp/app --repository app.git
   ruko-slug detect /tmp/app
   mkdir -p /tmp/cache /tmp/env /tmp/home
@@ -82,6 +83,8 @@ enum Command {
     },
     /// Be git's pre-receive hook: build, hand over, commit
     Build,
+    /// Fetch a tarball over the host channel, and build, hand over, commit
+    BuildSource,
     /// Judge ref updates, `OLD NEW NAME` a line on stdin, as the hook would
     Refs {
         #[command(flatten)]
@@ -200,7 +203,7 @@ impl BuildFacts {
     fn environment(&self, layout: &Layout) -> Environment {
         let extra = BTreeMap::new();
         let (home, stack) = (layout.home.as_path(), &self.stack);
-        Environment::new(&Facts { home, stack, commit: None, request_id: "", extra: &extra })
+        Environment::new(&Facts { home, stack, source_version: "", request_id: "", extra: &extra })
     }
 }
 
@@ -233,6 +236,7 @@ fn run(layout: &Layout, command: Command) -> Result<Exit, Fault> {
     match command {
         Command::Session { .. } => Err(Fault::usage("a session is not run here")),
         Command::Build => Ok(build::run(layout, &mut io::stdin().lock(), Output::stdout())),
+        Command::BuildSource => Ok(build::run_source(layout, Output::stdout())),
         Command::Refs { repository, deploy_refs } => judge(&repository.open()?, &deploy_refs),
         Command::Checkout { commit, into, repository } => {
             let into = std::path::absolute(&into).at("find", &into)?;

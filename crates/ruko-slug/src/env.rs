@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ruko_core::{CommitId, ConfigVarName, StackName};
+use ruko_core::{ConfigVarName, StackName};
 use ruko_sys::{AtPath, PathError, tool::SAFE_PATH};
 
 /// The environment of a build: nothing is inherited. App config vars are not in it; they are in ENV_DIR.
@@ -24,7 +24,7 @@ pub struct Facts<'a> {
     /// For `STACK`.
     pub stack: &'a StackName,
     /// For `SOURCE_VERSION`.
-    pub commit: Option<&'a CommitId>,
+    pub source_version: &'a str,
     /// For `REQUEST_ID`.
     pub request_id: &'a str,
     /// `[build.env]` of the host.
@@ -53,7 +53,7 @@ impl Environment {
         set("PATH", SAFE_PATH.as_ref());
         set("HOME", facts.home.as_os_str());
         set("STACK", facts.stack.as_str().as_ref());
-        set("SOURCE_VERSION", facts.commit.map_or("", CommitId::as_str).as_ref());
+        set("SOURCE_VERSION", facts.source_version.as_ref());
         set("REQUEST_ID", facts.request_id.as_ref());
         Self(vars)
     }
@@ -147,7 +147,7 @@ mod tests {
         let facts = Facts {
             home: Path::new("/app"),
             stack: &"openruko-12".parse().unwrap(),
-            commit: None,
+            source_version: "",
             request_id: "r",
             extra: &extra,
         };

@@ -1,7 +1,7 @@
 //! Builds an app inside its container: what a push brought becomes a slug and a stored repository.
 //!
 //! `session` is what ssh starts in the container: it lays out the repository and becomes git. `build` is
-//! git's pre-receive hook: it does every step of a build in turn. Each step is a command of its own too.
+//! git's pre-receive hook: it does every step of a build in turn. `build-source` does the same for a tarball. Each step is a command of its own too.
 
 pub mod build;
 pub mod buildpack;
@@ -21,6 +21,7 @@ pub mod refusal;
 pub mod session;
 pub mod slugignore;
 pub mod snapshot;
+pub mod source;
 pub mod yaml;
 
 pub use cli::{Cli, main};

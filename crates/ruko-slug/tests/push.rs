@@ -27,8 +27,9 @@ fn a_procfile_app_is_released_and_can_be_cloned_back() {
 
     let kept = world.host.kept();
     let manifest = kept.commits[0].manifest.as_ref().unwrap();
-    assert_eq!(manifest.commit.as_str(), git(&app, &["rev-parse", "main"]));
-    assert_eq!(manifest.branch, "refs/heads/main");
+    let head = manifest.head.as_ref().unwrap();
+    assert_eq!(head.commit.as_str(), git(&app, &["rev-parse", "main"]));
+    assert_eq!(head.branch, "refs/heads/main");
     assert_eq!(manifest.buildpack, "Procfile");
     assert_eq!(manifest.process_types[&"web".parse().unwrap()], "./serve $PORT");
     assert_eq!(kept.commits[0].refs.len(), 2);

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use ruko_api_types::{BuildStatus, Commit, CommitRelease, Committed};
+use ruko_api_types::{BuildStatus, Commit, CommitRelease, Committed, Stored, Tarball};
 use ruko_core::PushId;
 use sqlx::AnyConnection;
 
@@ -16,7 +16,7 @@ use crate::judge;
 use crate::release::{self, Runs};
 use crate::store::apps::AppRow;
 use crate::store::pushes::{self, PushRow};
-use crate::store::{apps, discarded, repos, slugs};
+use crate::store::{apps, builds, discarded, repos, slugs};
 use crate::webhooks;
 
 /// `POST /internal/pushes/{id}/commit`
@@ -47,8 +47,6 @@ pub(crate) async fn create(
     .await
 }
 
-/// The current and the previous version are kept: a fetch that began before this commit still reads the
-/// latter.
 async fn carry_out(
     db: &mut AnyConnection,
     api: &Api,
@@ -56,23 +54,27 @@ async fn carry_out(
     app: &AppRow,
     commit: &Commit,
 ) -> Answer<Committed> {
-    let version = app.repo_version + 1;
-    if commit.base_version != app.repo_version
-        || !apps::swap_repo_version(db, &app.id, app.repo_version, version).await?
-    {
-        let (name, is, was) = (&app.name, app.repo_version, commit.base_version);
-        let message = format!("The repository of `{name}` is at version {is}, the push began with {was}.");
-        return Err(ApiFault::conflict("repo_moved", message));
+    let wanted = builds::wanted(db, &push.id).await?;
+    if commit.base_version != app.repo_version {
+        return Err(repo_moved(app, commit));
     }
-    repos::insert(db, &app.id, version, &push.repo_key, &commit.repo, &push.id).await?;
-    let mut discard = repos::retire_below(db, &app.id, app.repo_version).await?;
-    discard.extend(discarded::take(db).await?);
+    let mut discard = discarded::take(db).await?;
+    let repo_version = match (&commit.repo, &wanted) {
+        (Some(repo), None) => {
+            discard.extend(store_repo(db, push, app, commit, repo).await?);
+            app.repo_version + 1
+        }
+        (None, Some(_)) => app.repo_version,
+        (Some(_), Some(_)) => return Err(ApiFault::invalid("The build of a tarball stores no repository.")),
+        (None, None) => return Err(ApiFault::invalid("A push stores a repository.")),
+    };
+    let tarball = wanted.as_ref().map(|wanted| &wanted.tarball);
     let release = match &commit.release {
-        Some(built) => Some(release(db, push, app, built).await?),
+        Some(built) => Some(release(db, push, app, built, tarball).await?),
         None => None,
     };
     let answer = Committed {
-        repo_version: version,
+        repo_version,
         release,
         web_url: api.settings.web_url(&app.name),
         discard: discard.iter().map(|key| api.settings.object(key)).collect(),
@@ -84,10 +86,47 @@ async fn carry_out(
     Ok(answer)
 }
 
-async fn release(db: &mut AnyConnection, push: &PushRow, app: &AppRow, built: &CommitRelease) -> Answer<u64> {
+fn repo_moved(app: &AppRow, commit: &Commit) -> ApiFault {
+    let (name, is, was) = (&app.name, app.repo_version, commit.base_version);
+    let message = format!("The repository of `{name}` is at version {is}, the push began with {was}.");
+    ApiFault::conflict("repo_moved", message)
+}
+
+/// Makes what was stored the app's repository, and gives the keys of what may be deleted now. The current and
+/// the previous version are kept: a fetch that began before this commit still reads the latter.
+async fn store_repo(
+    db: &mut AnyConnection,
+    push: &PushRow,
+    app: &AppRow,
+    commit: &Commit,
+    repo: &Stored,
+) -> Answer<Vec<String>> {
+    let version = app.repo_version + 1;
+    if !apps::swap_repo_version(db, &app.id, app.repo_version, version).await? {
+        return Err(repo_moved(app, commit));
+    }
+    repos::insert(db, &app.id, version, &push.repo_key, repo, &push.id).await?;
+    Ok(repos::retire_below(db, &app.id, app.repo_version).await?)
+}
+
+async fn release(
+    db: &mut AnyConnection,
+    push: &PushRow,
+    app: &AppRow,
+    built: &CommitRelease,
+    tarball: Option<&Tarball>,
+) -> Answer<u64> {
     let stack = app.build_stack.as_ref().unwrap_or(&app.stack);
-    slugs::insert(db, &app.id, &push.id, &push.slug_key, stack.as_str(), built).await?;
-    let short: String = built.manifest.commit.as_str().chars().take(8).collect();
+    slugs::insert(db, &app.id, &push.id, &push.slug_key, stack.as_str(), built, tarball).await?;
     let runs = Runs::Built { slug: push.id.as_str(), built };
-    Ok(release::make(db, &app.id, &push.user, &format!("Deploy {short}"), runs).await?)
+    Ok(release::make(db, &app.id, &push.user, &description(built, tarball), runs).await?)
+}
+
+/// As Heroku words it: the commit's first digits, or what the tarball is called.
+fn description(built: &CommitRelease, tarball: Option<&Tarball>) -> String {
+    let short = built.manifest.head.as_ref().map(|head| head.commit.as_str().chars().take(8).collect());
+    match short.or_else(|| tarball.and_then(|tarball| tarball.version.clone())) {
+        Some(version) => format!("Deploy {version}"),
+        None => "Deploy".to_owned(),
+    }
 }

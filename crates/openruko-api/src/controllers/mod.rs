@@ -24,11 +24,12 @@ pub(crate) mod keys;
 pub(crate) mod output;
 pub(crate) mod pushes;
 pub(crate) mod releases;
+pub(crate) mod sources;
 pub(crate) mod tokens;
 pub(crate) mod user;
 
 /// The most entries of a listing that grows with time.
-const LISTED: u32 = 500;
+pub(crate) const LISTED: u32 = 500;
 
 async fn user_named(db: &mut AnyConnection, name: &UserName) -> Answer<UserRow> {
     users::find(db, name).await?.ok_or_else(|| ApiFault::not_found(format!("user `{name}`")))

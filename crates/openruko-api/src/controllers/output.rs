@@ -30,6 +30,9 @@ const LATE: Millis = 60_000;
 /// How long after its end a follower is kept, for these lines.
 const LINGER: Millis = 1_000;
 
+/// How long a follower of a push that waits sleeps at most.
+const LONG: Millis = 600_000;
+
 /// Pieces that are read at a time.
 const PAGE: u32 = 64;
 
@@ -73,9 +76,14 @@ pub(crate) async fn show(
     let mut db = api.store.read().await?;
     push_named(&mut db, &id).await?;
     drop(db);
-    let reader = Reader { api, id, next: 0, follow: asked.follow };
+    Ok(read(api, id, asked.follow))
+}
+
+/// The output of a push that is there, from its beginning; with `follow` until the push has ended.
+pub(crate) fn read(api: Api, id: PushId, follow: bool) -> Response {
+    let reader = Reader { api, id, next: 0, follow };
     let body = HttpBody::from_stream(stream::try_unfold(reader, Reader::page));
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response())
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
 }
 
 /// One reader's position in the output of a push.
@@ -127,9 +135,10 @@ impl Reader {
 }
 
 /// When there is reason to look again even if nobody calls: the lease of an open push runs out, or the
-/// time for the last lines of one that ended is over.
+/// time for the last lines of one that ended is over. Of one that waits there is none.
 fn until(push: &PushRow, now: Millis) -> Instant {
     let end = match push.status(now) {
+        BuildStatus::Queued => now + LONG,
         BuildStatus::Pending => push.lease_ends,
         _ => push.ended_at(now).unwrap_or(now) + LINGER,
     };

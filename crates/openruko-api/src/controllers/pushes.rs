@@ -31,7 +31,7 @@ use crate::store::{apps, buildpacks, config_vars, repos};
 use crate::webhooks;
 
 /// The longest that a call waits for a lease, in seconds.
-const MAX_WAIT: u64 = 30;
+pub(super) const MAX_WAIT: u64 = 30;
 
 /// What is kept of a reason, in characters.
 const MAX_REASON: usize = 1000;
@@ -99,51 +99,56 @@ async fn attempt(api: &Api, app: &AppName, user: &UserName) -> Answer<Attempt> {
 }
 
 async fn open(db: &mut AnyConnection, api: &Api, app: AppRow, user: &UserName, now: Millis) -> Answer<Push> {
-    let settings = &api.settings;
     let id = PushId::generate();
     let request_id = PushId::generate().to_string();
-    let repo_key = places::repo(&app.id, app.repo_version + 1, &id);
-    let slug_key = places::slug(&app.id, &id);
-    let cache = settings.object(&places::cache(&app.id));
     let new = NewPush {
         id: &id,
         app_id: &app.id,
         user,
         request_id: &request_id,
-        repo_key: &repo_key,
-        slug_key: &slug_key,
+        repo_key: &places::repo(&app.id, app.repo_version + 1, &id),
+        slug_key: &places::slug(&app.id, &id),
         now,
         lease_ends: now + term(api),
     };
     pushes::insert(db, new).await?;
     pushes::forget_old(db, &app.id).await?;
+    let push = push_named(db, &id).await?;
+    metadata(db, api, app, push).await
+}
+
+/// What the process of an open push is told.
+pub(super) async fn metadata(db: &mut AnyConnection, api: &Api, app: AppRow, push: PushRow) -> Answer<Push> {
+    let settings = &api.settings;
+    let cache = settings.object(&places::cache(&app.id, app.cache));
     let repo = repos::object_key(db, &app.id, app.repo_version).await?;
     Ok(Push {
         repo: RepoPlace {
             version: app.repo_version,
             get: repo.iter().map(|key| settings.object(key)).collect(),
-            put: settings.object(&repo_key),
+            put: settings.object(&push.repo_key),
         },
-        slug: SlugPlace { put: settings.object(&slug_key), max_bytes: settings.limits.slug_bytes },
+        slug: SlugPlace { put: settings.object(&push.slug_key), max_bytes: settings.limits.slug_bytes },
         cache: CachePlace { get: cache.clone(), put: cache },
         config_vars: config_vars::of_app(db, &app.id).await?,
         buildpacks: buildpacks::of_app(db, &app.id).await?,
-        release_url: settings.release_url(&id),
+        release_url: settings.release_url(&push.id),
         web_url: settings.web_url(&app.name),
-        push: id,
-        request_id,
+        push: push.id,
+        request_id: push.request_id,
         app: AppRef { id: app.id, name: app.name },
-        user: user.clone(),
+        user: push.user,
         stack: app.stack,
         template: settings.template.clone(),
         deploy_refs: settings.deploy_refs.clone(),
         limits: settings.limits,
         lease_seconds: settings.lease.as_secs(),
+        tarball: None,
     })
 }
 
 /// The term of a lease.
-fn term(api: &Api) -> Millis {
+pub(super) fn term(api: &Api) -> Millis {
     Millis::try_from(api.settings.lease.as_millis()).unwrap_or(Millis::MAX / 2)
 }
 
@@ -202,7 +207,7 @@ fn kept(reason: &str) -> String {
 }
 
 /// How a push ended.
-pub(super) enum Outcome<'a> {
+pub(crate) enum Outcome<'a> {
     /// A commit, with a release or without one.
     Committed(Option<u64>),
     /// Nothing was pushed.
@@ -223,7 +228,7 @@ impl fmt::Display for Outcome<'_> {
 }
 
 /// The line in the log that every push gets once it has ended.
-pub(super) fn log_end(push: &PushRow, app: &AppName, outcome: &Outcome<'_>) {
+pub(crate) fn log_end(push: &PushRow, app: &AppName, outcome: &Outcome<'_>) {
     tracing::info!("{}", end_line(push, app, outcome, clock::now()));
 }
 

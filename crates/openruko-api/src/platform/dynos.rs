@@ -159,6 +159,7 @@ mod tests {
             build_stack: None,
             maintenance: false,
             acm: false,
+            cache: 0,
             repo_version: 1,
             repo_bytes: None,
             release: 2,

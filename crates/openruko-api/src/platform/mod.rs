@@ -11,6 +11,7 @@ mod apps;
 mod authorizations;
 mod browser_login;
 mod buildpacks;
+mod builds;
 mod call_limit;
 mod caller;
 mod collaborators;
@@ -36,6 +37,7 @@ mod releases;
 mod route;
 mod server;
 mod sni_endpoints;
+mod sources;
 mod teams;
 mod transfers;
 mod two_factor;
@@ -84,6 +86,8 @@ fn routes() -> Vec<Route> {
         two_factor::routes(),
         browser_login::routes(),
         keys::routes(),
+        builds::routes(),
+        sources::routes(),
     ]
     .into_iter()
     .flatten()
@@ -111,15 +115,23 @@ pub fn rights() -> Vec<(axum::http::Method, &'static str, Who)> {
 /// The router of the public listener.
 pub(crate) fn router(api: Api) -> Router {
     let document = Arc::new(openapi::document(&routes()));
-    let mut router = Router::new().route("/openapi.json", openapi::serve(document));
-    for Route { rule, body, answer, .. } in routes() {
+    let (slow, quick) = routes().into_iter().partition(|route| route.is_slow);
+    guarded(&api, quick)
+        .route("/openapi.json", openapi::serve(document))
+        .fallback(async || ApiFault::no_such_call())
+        .method_not_allowed_fallback(async || ApiFault::wrong_method())
+        .layer(middleware::from_fn(crate::router::bounded))
+        .merge(guarded(&api, slow))
+        .layer(middleware::from_fn(guard::dressed))
+        .layer(middleware::from_fn(crate::router::logged))
+        .with_state(api)
+}
+
+fn guarded(api: &Api, routes: Vec<Route>) -> Router<Api> {
+    let mut router = Router::new();
+    for Route { rule, body, answer, .. } in routes {
         let guard = middleware::from_fn_with_state((api.clone(), Arc::new(rule.clone())), guard::guard);
         router = router.route(rule.path, answer.layer(DefaultBodyLimit::max(body)).route_layer(guard));
     }
     router
-        .fallback(async || ApiFault::no_such_call())
-        .method_not_allowed_fallback(async || ApiFault::wrong_method())
-        .layer(middleware::from_fn(guard::dressed))
-        .layer(middleware::from_fn(crate::router::logged))
-        .with_state(api)
 }

@@ -66,6 +66,8 @@ pub(super) struct Route {
     pub(super) rule: Rule,
     /// The largest body, in bytes.
     pub(super) body: usize,
+    /// Whether its body may take as long as it takes; its handler then says when it is too slow.
+    pub(super) is_slow: bool,
     pub(super) answer: MethodRouter<Api>,
     pub(super) docs: Docs,
 }
@@ -81,6 +83,7 @@ fn route<H: Handler<T, Api>, T: 'static>(
     Route {
         rule: Rule { method, path, who, realm: Realm::Apps },
         body: SMALL,
+        is_slow: false,
         answer: on(filter, handler),
         docs: Docs { summary: "", takes: None, status: StatusCode::OK, gives: None, media_type: None },
     }
@@ -133,6 +136,12 @@ impl Route {
     /// A body of up to so many bytes.
     pub(super) fn up_to(mut self, bytes: usize) -> Self {
         self.body = bytes;
+        self
+    }
+
+    /// A body that may take as long as it takes.
+    pub(super) fn slow(mut self) -> Self {
+        self.is_slow = true;
         self
     }
 

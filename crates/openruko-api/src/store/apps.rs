@@ -13,7 +13,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT a.id, a.name, a.owner_id, u.name AS owner, u.email AS owner_email, a.stack, a.build_stack, \
-             a.maintenance, a.acm, a.repo_version, a.release, a.released_at, a.created_at, a.updated_at, \
+             a.maintenance, a.acm, a.cache, a.repo_version, a.release, a.released_at, a.created_at, a.updated_at, \
              v.bytes AS repo_bytes, s.bytes AS slug_bytes, s.buildpack \
              FROM apps a JOIN users u ON u.id = a.owner_id \
              LEFT JOIN repo_versions v ON v.app_id = a.id AND v.version = a.repo_version \
@@ -37,6 +37,8 @@ pub(crate) struct AppRow {
     pub(crate) maintenance: bool,
     /// Whether certificates are wanted automatically.
     pub(crate) acm: bool,
+    /// How often its build cache was thrown away.
+    pub(crate) cache: u64,
     /// 0: nothing was ever pushed.
     pub(crate) repo_version: u64,
     /// The stored repository, packed, in bytes.
@@ -72,6 +74,7 @@ impl FromRow<'_, AnyRow> for AppRow {
             build_stack: row.try_get::<Option<String>, _>("build_stack")?.map(parsed).transpose()?,
             maintenance: row.try_get::<i64, _>("maintenance")? != 0,
             acm: row.try_get::<i64, _>("acm")? != 0,
+            cache: count(row.try_get("cache")?)?,
             repo_version: count(row.try_get("repo_version")?)?,
             repo_bytes: optional("repo_bytes")?,
             release: count(row.try_get("release")?)?,
@@ -151,6 +154,11 @@ pub(crate) async fn swap_repo_version(db: &mut AnyConnection, id: &str, from: u6
         .execute(db)
         .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// The app's next build begins without a cache.
+pub(crate) async fn throw_cache_away(db: &mut AnyConnection, id: &str) -> Sql<()> {
+    sqlx::query("UPDATE apps SET cache = cache + 1 WHERE id = $1").bind(id).execute(db).await.map(drop)
 }
 
 /// The number of the app's next release: one more than the last, always.

@@ -143,7 +143,7 @@ mod tests {
     fn failed_logins_are_bounded_and_nothing_else_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let store = Store::open(&dir.path().join("api.db")).await.unwrap();
+            let store = Store::in_dir(dir.path()).await;
             let mut db = store.write().await.unwrap();
             let login = |action| Login { user: None, address: [127, 0, 0, 1].into(), action, detail: "x" };
             insert_login(&mut db, login(LOGIN)).await.unwrap();

@@ -24,6 +24,7 @@ pub(crate) mod audit;
 pub(crate) mod authorizations;
 pub(crate) mod browser_logins;
 pub(crate) mod buildpacks;
+pub(crate) mod builds;
 pub(crate) mod collaborators;
 pub(crate) mod config_vars;
 pub(crate) mod copy;
@@ -41,8 +42,10 @@ pub(crate) mod pushes;
 pub(crate) mod releases;
 pub(crate) mod repos;
 mod schema;
+pub(crate) mod server_secrets;
 pub(crate) mod slugs;
 pub(crate) mod sni_endpoints;
+pub(crate) mod sources;
 pub(crate) mod users;
 pub(crate) mod webhooks;
 
@@ -273,6 +276,15 @@ fn big(count: u64) -> Sql<i64> {
 /// An id that nothing else has, and that sorts after those made before it.
 pub(crate) fn new_id() -> String {
     ulid::Ulid::generate().to_string()
+}
+
+#[cfg(test)]
+impl Store {
+    /// A database in a directory.
+    pub(crate) async fn in_dir(dir: &Path) -> Self {
+        let database = format!("sqlite://{}/api.db", dir.display()).parse().unwrap();
+        Self::open(&Place { database, password_file: None }).await.unwrap()
+    }
 }
 
 #[cfg(test)]

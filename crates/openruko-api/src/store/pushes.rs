@@ -11,7 +11,7 @@ use crate::clock::{self, Millis};
 /// What a [`PushRow`] needs: not the refs, which may be many and are for the record only.
 macro_rules! columns {
     () => {
-        "id, app_id, user_name, status, reason, repo_key, slug_key, lease_ends, answer, release, \
+        "id, app_id, user_name, request_id, status, reason, repo_key, slug_key, lease_ends, answer, release, \
          output_bytes, created_at, ended_at"
     };
 }
@@ -26,6 +26,8 @@ pub(crate) struct PushRow {
     pub(crate) id: PushId,
     pub(crate) app_id: String,
     pub(crate) user: UserName,
+    /// For `REQUEST_ID` and for logs.
+    pub(crate) request_id: String,
     status: BuildStatus,
     reason: Option<String>,
     pub(crate) repo_key: String,
@@ -44,6 +46,7 @@ impl FromRow<'_, AnyRow> for PushRow {
             id: parsed(row.try_get("id")?)?,
             app_id: row.try_get("app_id")?,
             user: parsed(row.try_get("user_name")?)?,
+            request_id: row.try_get("request_id")?,
             status: status(row.try_get("status")?)?,
             reason: row.try_get("reason")?,
             repo_key: row.try_get("repo_key")?,
@@ -60,6 +63,7 @@ impl FromRow<'_, AnyRow> for PushRow {
 
 fn status(raw: String) -> Sql<BuildStatus> {
     match raw.as_str() {
+        "queued" => Ok(BuildStatus::Queued),
         "pending" => Ok(BuildStatus::Pending),
         "succeeded" => Ok(BuildStatus::Succeeded),
         "failed" => Ok(BuildStatus::Failed),
@@ -139,14 +143,24 @@ pub(crate) struct NewPush<'a> {
 }
 
 pub(crate) async fn insert(db: &mut AnyConnection, push: NewPush<'_>) -> Sql<()> {
+    insert_as(db, push, "pending").await
+}
+
+/// A push that waits for a runner: it has no lease yet.
+pub(crate) async fn queue(db: &mut AnyConnection, push: NewPush<'_>) -> Sql<()> {
+    insert_as(db, push, "queued").await
+}
+
+async fn insert_as(db: &mut AnyConnection, push: NewPush<'_>, status: &str) -> Sql<()> {
     sqlx::query(
         "INSERT INTO pushes (id, app_id, user_name, request_id, status, repo_key, slug_key, lease_ends, \
-         created_at) VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8)",
+         created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(push.id.as_str())
     .bind(push.app_id)
     .bind(push.user.as_str())
     .bind(push.request_id)
+    .bind(status)
     .bind(push.repo_key)
     .bind(push.slug_key)
     .bind(push.lease_ends)
@@ -161,6 +175,64 @@ pub(crate) async fn find(db: &mut AnyConnection, id: &PushId) -> Sql<Option<Push
         .bind(id.as_str())
         .fetch_optional(db)
         .await
+}
+
+/// Gives a push that waits the lease of its app.
+pub(crate) async fn open_queued(db: &mut AnyConnection, id: &PushId, lease_ends: Millis) -> Sql<()> {
+    sqlx::query("UPDATE pushes SET status = 'pending', lease_ends = $1 WHERE id = $2 AND status = 'queued'")
+        .bind(lease_ends)
+        .bind(id.as_str())
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// The push that has waited longest of those whose app nobody pushes to.
+pub(crate) async fn next_queued(db: &mut AnyConnection, now: Millis) -> Sql<Option<PushRow>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM pushes WHERE status = 'queued' AND app_id NOT IN \
+         (SELECT app_id FROM pushes WHERE status = 'pending' AND lease_ends > $1) ORDER BY id LIMIT 1"
+    ))
+    .bind(now)
+    .fetch_optional(db)
+    .await
+}
+
+/// Ends the pushes that have waited since before a moment. Says whether there were any.
+pub(crate) async fn give_up_queued(db: &mut AnyConnection, before: Millis, reason: &str) -> Sql<bool> {
+    let done = sqlx::query(
+        "UPDATE pushes SET status = 'failed', reason = $1, ended_at = $2 \
+         WHERE status = 'queued' AND created_at < $3",
+    )
+    .bind(reason)
+    .bind(clock::now())
+    .bind(before)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// When the first of the leases runs out for which a push waits.
+pub(crate) async fn next_lease_end(db: &mut AnyConnection) -> Sql<Option<Millis>> {
+    let (end,): (Option<i64>,) = sqlx::query_as(
+        "SELECT MIN(lease_ends) FROM pushes WHERE status = 'pending' AND app_id IN \
+         (SELECT app_id FROM pushes WHERE status = 'queued')",
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(end)
+}
+
+/// How many pushes of an app wait.
+pub(crate) async fn queued_of(db: &mut AnyConnection, app_id: &str) -> Sql<u64> {
+    let (waiting,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM pushes WHERE app_id = $1 AND status = 'queued'")
+            .bind(app_id)
+            .fetch_one(db)
+            .await?;
+    count(waiting)
 }
 
 /// The open push of an app; its lease may have run out.
@@ -242,7 +314,7 @@ pub(crate) async fn lose(db: &mut AnyConnection, push: &PushRow) -> Sql<()> {
     end(db, &push.id, "lost", LOST, push.lease_ends).await
 }
 
-/// Ends an open push that came to nothing.
+/// Ends a push that waits or is open and came to nothing.
 pub(crate) async fn fail(db: &mut AnyConnection, id: &PushId, reason: &str) -> Sql<()> {
     end(db, id, "failed", reason, clock::now()).await
 }
@@ -258,7 +330,8 @@ pub(crate) async fn forget(db: &mut AnyConnection, id: &PushId) -> Sql<()> {
 
 async fn end(db: &mut AnyConnection, id: &PushId, status: &str, reason: &str, at: Millis) -> Sql<()> {
     sqlx::query(
-        "UPDATE pushes SET status = $1, reason = $2, ended_at = $3 WHERE id = $4 AND status = 'pending'",
+        "UPDATE pushes SET status = $1, reason = $2, ended_at = $3 WHERE id = $4 \
+         AND status IN ('queued', 'pending')",
     )
     .bind(status)
     .bind(reason)

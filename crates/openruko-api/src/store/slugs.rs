@@ -1,7 +1,7 @@
 //! Slugs: what builds made. One may be released in several apps, and outlive the app that it was built for.
 
-use ruko_api_types::CommitRelease;
-use ruko_core::PushId;
+use ruko_api_types::{CommitRelease, Tarball};
+use ruko_core::{CommitId, PushId};
 use sqlx::AnyConnection;
 
 use super::{Sql, big};
@@ -15,7 +15,10 @@ pub(crate) async fn insert(
     key: &str,
     stack: &str,
     built: &CommitRelease,
+    tarball: Option<&Tarball>,
 ) -> Sql<()> {
+    let head = built.manifest.head.as_ref();
+    let commit = head.map(|head| head.commit.as_str()).or_else(|| tarball.and_then(commit));
     sqlx::query(
         "INSERT INTO slugs (id, app_id, object_key, bytes, sha256, commit_id, branch, buildpack, stack, \
          created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -25,14 +28,19 @@ pub(crate) async fn insert(
     .bind(key)
     .bind(big(built.slug.bytes)?)
     .bind(built.slug.sha256.as_str())
-    .bind(built.manifest.commit.as_str())
-    .bind(built.manifest.branch.as_str())
+    .bind(commit.unwrap_or_default())
+    .bind(head.map_or("", |head| head.branch.as_str()))
     .bind(built.manifest.buildpack.as_str())
     .bind(stack)
     .bind(clock::now())
     .execute(db)
     .await
     .map(drop)
+}
+
+/// What its user calls the tarball, if that is a commit's id.
+fn commit(tarball: &Tarball) -> Option<&str> {
+    tarball.version.as_deref().filter(|version| version.parse::<CommitId>().is_ok())
 }
 
 /// Forgets the slugs of an app that is about to go, but for those that another app has released; gives the

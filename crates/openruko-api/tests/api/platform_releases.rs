@@ -18,7 +18,7 @@ fn push(world: &World, digit: char, command: &str) {
     let opened = world.open();
     let mut pushed = commit(opened.repo.version);
     let release = pushed.release.as_mut().unwrap();
-    release.manifest.commit = commit_id(digit);
+    release.manifest.head.as_mut().unwrap().commit = commit_id(digit);
     release.manifest.process_types = [("web".parse().unwrap(), command.to_owned())].into();
     release.manifest.default_types = Vec::new();
     pushed.refs[0].new = commit_id(digit);

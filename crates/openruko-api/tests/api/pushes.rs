@@ -205,16 +205,16 @@ fn a_commit_that_is_not_sound_is_refused_before_anything_is_written() {
     };
     let no_manifest_match = {
         let mut built = built();
-        built.manifest.commit = commit_id('d');
+        built.manifest.head.as_mut().unwrap().commit = commit_id('d');
         Commit { release: Some(built), ..commit(0) }
     };
     for (why, unsound) in [
         ("no refs", with(|c| c.refs.clear())),
         ("too many refs", with(|c| c.refs = vec![moved("refs/x", 'a'); 10_001])),
         ("no name of a ref", with(|c| c.refs[0].name = "main".into())),
-        ("digest of another form", with(|c| c.repo.sha256 = "AB".repeat(32))),
-        ("empty repository", with(|c| c.repo.bytes = 0)),
-        ("size beyond all bounds", with(|c| c.repo.bytes = u64::MAX)),
+        ("digest of another form", with(|c| c.repo.as_mut().unwrap().sha256 = "AB".repeat(32))),
+        ("empty repository", with(|c| c.repo.as_mut().unwrap().bytes = 0)),
+        ("size beyond all bounds", with(|c| c.repo.as_mut().unwrap().bytes = u64::MAX)),
         ("deploy ref without release", with(|c| c.release = None)),
         (
             "deploy ref deleted",
@@ -223,13 +223,33 @@ fn a_commit_that_is_not_sound_is_refused_before_anything_is_written() {
                 c.refs = vec![moved("refs/heads/main", '0')];
             }),
         ),
+        ("no repository, but refs", with(|c| c.repo = None)),
+        (
+            "no repository, but a commit",
+            with(|c| {
+                c.repo = None;
+                c.refs.clear();
+            }),
+        ),
+        (
+            "as of a tarball, which this is not",
+            with(|c| {
+                c.repo = None;
+                c.refs.clear();
+                c.release.as_mut().unwrap().manifest.head = None;
+            }),
+        ),
+        ("release of no commit", with(|c| c.release.as_mut().unwrap().manifest.head = None)),
         ("second deploy ref", with(|c| c.refs.push(moved("refs/heads/master", 'd')))),
         ("release of what does not move", with(|c| c.refs[0].name = "refs/heads/x".into())),
         ("another commit built than pushed", no_manifest_match),
         ("slug too large", with(|c| c.release.as_mut().unwrap().slug.bytes = 501 << 20)),
         (
             "branch is no deploy ref",
-            with(|c| c.release.as_mut().unwrap().manifest.branch = "refs/heads/x".into()),
+            with(|c| {
+                let built = c.release.as_mut().unwrap();
+                built.manifest.head.as_mut().unwrap().branch = "refs/heads/x".into();
+            }),
         ),
         ("escape in a name", with(|c| c.release.as_mut().unwrap().manifest.buildpack = "a\x1b[2J".into())),
         (

@@ -20,6 +20,8 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("serve", "POST", "/internal/pushes/{id}/abort"),
     ("serve", "POST", "/internal/pushes/{id}/output"),
     ("admin", "GET", "/internal/pushes/{id}/output"),
+    ("serve", "POST", "/internal/builds/take"),
+    ("serve", "GET", "/internal/builds/{id}/source"),
     ("admin", "POST", "/internal/users"),
     ("admin", "GET", "/internal/users"),
     ("admin", "PATCH", "/internal/users/{user}"),

@@ -9,6 +9,7 @@ mod platform_access;
 mod platform_account;
 mod platform_app_nouns;
 mod platform_buildpacks;
+mod platform_builds;
 mod platform_certificates;
 mod platform_config_vars;
 mod platform_domains;

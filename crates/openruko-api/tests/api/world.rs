@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use openruko_api::Settings;
 use ruko_api_client::{ApiClient, Opened};
-use ruko_api_types::{Commit, CommitRelease, Manifest, OpenPush, Push, RefUpdate, Stored};
+use ruko_api_types::{Commit, CommitRelease, Head, Manifest, OpenPush, Push, RefUpdate, Stored};
 use ruko_core::config::Config;
 use ruko_core::{AppName, CommitId, UserName};
 use ruko_test_postgres::{Database, Server};
@@ -22,6 +22,9 @@ pub(crate) const ADMIN: &str = "token-of-admin";
 pub(crate) const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINoUZZDVDhdjlszLF+GGvZxdjmq747VLcdtqUFZvwq9h";
 pub(crate) const FINGERPRINT: &str = "SHA256:LNJNMrPu5F0vMFjkUggCWMYMvBO1oR0sll2Wdua5NpE";
+
+/// As a further line in `[api]`: no directory of uploads is configured.
+pub(crate) const NO_UPLOADS: &str = "# no uploads";
 
 /// Where a test's configuration, storage and database are. They go with it.
 pub(crate) struct Home {
@@ -65,12 +68,18 @@ pub(crate) fn config(dir: &Path, database: &str, listen: &str, extra: &str) -> S
         |token: &str| -> String { Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect() };
     format!(
         "[api]\nlisten = '{listen}'\ndatabase = '{database}'\nstorage = 'file://{dir}/storage'\n\
+         {uploads}\n\
          url = 'http://api.test:5000'\nweb_url = 'http://{{app}}.localhost:8080/'\n\
          stack = 'openruko-12'\ntemplate = 'openruko-build'\n{extra}\n\
          [api.components]\nserve = '{serve}'\nadmin = '{admin}'\n\
          [api.public]\nlisten = '127.0.0.1:0'\nurl = 'http://paas.test'\n\
          git_url = 'https://git.test/{{app}}.git'\nssh_url = 'ssh://git@git.test:2222/{{app}}.git'\n",
         dir = dir.display(),
+        uploads = if extra == NO_UPLOADS {
+            String::new()
+        } else {
+            format!("uploads = '{}/uploads'", dir.display())
+        },
         serve = digest(SERVE),
         admin = digest(ADMIN),
     )
@@ -219,13 +228,12 @@ pub(crate) fn commit_id(digit: char) -> CommitId {
 pub(crate) fn commit(base_version: u64) -> Commit {
     Commit {
         base_version,
-        repo: stored(1000),
+        repo: Some(stored(1000)),
         refs: vec![moved("refs/heads/main", 'c')],
         release: Some(CommitRelease {
             slug: stored(500),
             manifest: Manifest {
-                commit: commit_id('c'),
-                branch: "refs/heads/main".into(),
+                head: Some(Head { commit: commit_id('c'), branch: "refs/heads/main".into() }),
                 buildpack: "Python".into(),
                 process_types: [
                     ("web".parse().unwrap(), "python app.py".to_owned()),

@@ -70,6 +70,7 @@ pub(super) fn builds(args: &BuildsArgs, client: &ApiClient, out: &mut dyn Write)
 
 fn status(status: BuildStatus) -> &'static str {
     match status {
+        BuildStatus::Queued => "queued",
         BuildStatus::Pending => "pending",
         BuildStatus::Succeeded => "succeeded",
         BuildStatus::Failed => "failed",

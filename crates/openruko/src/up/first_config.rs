@@ -85,6 +85,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             database: format!("sqlite://{}", state.api().join("openruko.db").display()),
             database_password_file: None,
             storage: format!("file://{}", state.storage().display()),
+            uploads: Some(state.uploads()),
             url: api_url.clone(),
             web_url: "http://{app}.localhost:8080/".to_owned(),
             stack: known("openruko-12"),

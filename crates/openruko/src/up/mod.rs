@@ -186,7 +186,15 @@ fn start_children(
             command
         }
     });
-    let mut children = vec![api, sshd];
+    let builds = Child::new("openruko-serve", "waiting for builds", {
+        let (program, config, user) = (install.serve(), state.config(), users.git);
+        move || {
+            let mut command = Tool::new(&program).arg("--config").arg(&config).arg("builds").into_command();
+            user.become_in(&mut command);
+            command
+        }
+    });
+    let mut children = vec![api, sshd, builds];
     children.extend(config.git.as_ref().map(|_| git));
     Children::start(children)
 }

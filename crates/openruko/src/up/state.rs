@@ -61,6 +61,11 @@ impl State {
         self.dir.join("api")
     }
 
+    /// Tarballs that wait to be built; the API makes it.
+    pub(super) fn uploads(&self) -> PathBuf {
+        self.api().join("uploads")
+    }
+
     /// Repositories, slugs and caches.
     pub(super) fn storage(&self) -> PathBuf {
         self.dir.join("storage")

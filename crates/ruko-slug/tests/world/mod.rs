@@ -21,6 +21,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_ruko-slug");
 /// What the host was given, and what it answers.
 pub(crate) struct Kept {
     pub(crate) repository: Option<Vec<u8>>,
+    pub(crate) source: Option<Vec<u8>>,
+    pub(crate) source_version: Option<String>,
     pub(crate) slug: Option<Vec<u8>>,
     pub(crate) cache: Option<Vec<u8>>,
     pub(crate) commits: Vec<CommitRequest>,
@@ -68,6 +70,7 @@ impl ruko_channel::Host for Host {
             config_vars: config_vars.map(|(name, value)| (name.parse().unwrap(), value.clone())).collect(),
             buildpacks: kept.buildpacks.clone(),
             deploy_refs: vec!["refs/heads/main".into(), "refs/heads/master".into()],
+            source_version: kept.source_version.clone(),
             limits: kept.limits,
             env: kept.env.clone(),
         })
@@ -75,6 +78,10 @@ impl ruko_channel::Host for Host {
 
     fn repo(&self) -> Result<Option<Object>, Refusal> {
         Ok(object(&self.kept().repository))
+    }
+
+    fn source(&self) -> Result<Option<Object>, Refusal> {
+        Ok(object(&self.kept().source))
     }
 
     fn cache(&self) -> Option<Object> {
@@ -160,6 +167,8 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let kept = Kept {
             repository: None,
+            source: None,
+            source_version: None,
             slug: None,
             cache: None,
             commits: vec![],

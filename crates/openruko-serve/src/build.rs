@@ -1,0 +1,73 @@
+//! The build of a tarball: a push without git and without a client. Whoever asked for it reads the build's
+//! record, so that is where everything is told.
+
+use std::io;
+
+use ruko_api_types::{Output, Push};
+use ruko_core::{Exit, Fault, Hint, message};
+
+use crate::context::Context;
+use crate::events::Events;
+use crate::host::{Outcome, PushHost};
+use crate::lease::Lease;
+use crate::push::finish;
+use crate::session::{Cut, Running, Session};
+use crate::terminal;
+
+/// Carries out the push on stdin, which a runner has taken up and which has its app's lease.
+pub(crate) fn run(context: &Context) -> Result<Exit, Fault> {
+    let push: Push = serde_json::from_reader(io::stdin().lock()).fault("cannot read what is to be built")?;
+    let events = Events::watch_client_and_signals().fault("cannot watch for signals")?;
+    let lease = Lease::keep(&context.api, &push, events.sender());
+    let running = Session::begin(context, events)
+        .map_err(|fault| Cut::not_started(fault.message))
+        .and_then(|session| session.start(push.push.container(), push.template.clone(), &push.limits));
+    match running {
+        Ok(running) => Ok(build(context, &push, lease, running)),
+        Err(cut) => {
+            let text = cut.words().map(message::trouble).map(|text| format!("{text}\n"));
+            // The record is the place for it; without the API there is none.
+            let _ = context.api.output(&push.push, &Output { offset: 0, text: text.unwrap_or_default() });
+            terminal::log(&cut.reason());
+            lease.give_back(cut.reason());
+            Ok(Exit::TryAgain)
+        }
+    }
+}
+
+/// Runs the build in its container and sees to it that the lease ends as the build did.
+fn build(context: &Context, push: &Push, lease: Lease, running: Running) -> Exit {
+    let env = context.config.build.env.clone();
+    let host = PushHost::new(&context.api, push, &running.container, env, &running.ended);
+    let ended = running.source(&host);
+    host.discard_uncommitted();
+    let outcome = host.outcome();
+    if let Outcome::Committed(committed) = &outcome {
+        lease.settle();
+        finish(push, running, committed);
+        return Exit::Ok;
+    }
+    let reason = match (outcome, ended) {
+        (_, Err(cut)) => {
+            cut.words().into_iter().for_each(|words| host.trouble(words));
+            cut.reason()
+        }
+        (Outcome::Failed(reason), Ok(_)) => reason,
+        (_, Ok(status)) => {
+            let met: Vec<String> = running.container.limits_met().iter().map(ToString::to_string).collect();
+            host.trouble(format!("The build ended early: {}.", ended_early(&met, status.code())));
+            format!("the build ended early {}", met.join(", ")).trim_end().to_owned()
+        }
+    };
+    lease.give_back(reason);
+    Exit::Refused
+}
+
+/// The bounds that were met are why, if there are any.
+fn ended_early(met: &[String], status: Option<i32>) -> String {
+    match (met, status) {
+        ([], Some(status)) => format!("its process ended with status {status}"),
+        ([], None) => "its process was killed".to_owned(),
+        (met, _) => met.join(", "),
+    }
+}
