@@ -9,10 +9,9 @@ use axum::http::request::Parts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ruko_http::ClientAddress;
-use sqlx::AnyConnection;
 
-use crate::errors::{Answer, ApiFault};
-use crate::store::apps::{self, AppRow};
+use crate::errors::ApiFault;
+use crate::store::apps::AppRow;
 use crate::store::authorizations::AuthorizationRow;
 use crate::store::users::UserRow;
 use crate::token::Token;
@@ -32,13 +31,6 @@ pub(crate) struct TheApp(pub(crate) AppRow);
 
 /// Where the request came from.
 pub(crate) struct CameFrom(pub(crate) IpAddr);
-
-impl TheApp {
-    /// The app as it is in this transaction: it may have changed since the guard saw it.
-    pub(super) async fn again(self, db: &mut AnyConnection) -> Answer<AppRow> {
-        apps::find_by_id(db, &self.0.id).await?.ok_or_else(ApiFault::no_such_app)
-    }
-}
 
 /// What is not there was not put there: a row of the table has the wrong right.
 fn taken<T: Clone + Send + Sync + 'static>(parts: &mut Parts) -> Result<T, ApiFault> {

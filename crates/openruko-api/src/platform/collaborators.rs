@@ -71,7 +71,7 @@ async fn add(
     Body(new): Body<NewCollaborator>,
 ) -> Answer<Response> {
     let mut db = api.store.write().await?;
-    let app = app.again(&mut db).await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     let own = may_give(&mut db, &caller, &app).await?;
     let user = account_called(&mut db, &new.user).await?;
     let given = match &new.permissions {
@@ -107,7 +107,7 @@ async fn change(
     Body(changes): Body<CollaboratorChanges>,
 ) -> Answer<Json<Collaborator>> {
     let mut db = api.store.write().await?;
-    let app = app.again(&mut db).await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     let own = may_give(&mut db, &caller, &app).await?;
     let Member::Given(row) = member_called(&mut db, &app, &called).await? else {
         let (owner, app) = (app.owner_address(), &app.name);
@@ -128,7 +128,7 @@ async fn remove(
     At((_, called)): At<(String, String)>,
 ) -> Answer<Json<Collaborator>> {
     let mut db = api.store.write().await?;
-    let app = app.again(&mut db).await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     let member = member_called(&mut db, &app, &called).await?;
     let Member::Given(row) = &member else {
         let (owner, app) = (app.owner_address(), &app.name);

@@ -58,7 +58,7 @@ async fn change(
 ) -> Answer<Vars> {
     let wanted = parsed(wanted)?;
     let mut db = api.store.write().await?;
-    let app = app.again(&mut db).await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     let change = judge::config_vars(config_vars::of_app(&mut db, &app.id).await?, wanted)?;
     if !change.is_empty() {
         config_vars::apply(&mut db, &app.id, &change).await?;

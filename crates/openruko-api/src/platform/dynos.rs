@@ -70,7 +70,7 @@ async fn run(Body(_): Body<NewDyno>) -> ApiFault {
 
 async fn restart_all(State(api): State<Api>, app: TheApp) -> Answer<(StatusCode, Json<Accepted>)> {
     let mut db = api.store.write().await?;
-    let app = app.again(&mut db).await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     for wanted in formation::of_app(&mut db, &app).await? {
         formation::put(&mut db, &app, &wanted).await?;
     }
@@ -85,7 +85,7 @@ async fn restart(
     At((_, called)): At<(String, String)>,
 ) -> Answer<(StatusCode, Json<Accepted>)> {
     let mut db = api.store.write().await?;
-    let app = app.again(&mut db).await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     let dyno = dyno_called(&mut db, &app, &called).await?;
     let all = formation::of_app(&mut db, &app).await?;
     for wanted in all.iter().filter(|wanted| wanted.process_type.as_str() == dyno.kind) {

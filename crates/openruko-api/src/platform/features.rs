@@ -72,7 +72,7 @@ async fn change(
 ) -> Answer<Json<AppFeature>> {
     let feature = called_feature(&called)?;
     let mut db = api.store.write().await?;
-    let app = app.again(&mut db).await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     features::set(&mut db, &app.id, feature.name, wanted.enabled).await?;
     let told = as_it_is(&mut db, &app, feature).await?;
     db.commit().await?;

@@ -99,7 +99,7 @@ async fn change_one(
 /// The app, and its whole formation after the updates.
 async fn carry_out(api: &Api, app: TheApp, updates: &[FormationUpdate]) -> Answer<(AppRow, Vec<Wanted>)> {
     let mut db = api.store.write().await?;
-    let app = app.again(&mut db).await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     let before = of_app(&mut db, &app).await?;
     let after = updated(&app, before.clone(), updates)?;
     for (_, after) in before.iter().zip(&after).filter(|(before, after)| before != after) {
@@ -116,7 +116,7 @@ async fn restart(
     At((_, called)): At<(String, String)>,
 ) -> Answer<(StatusCode, Json<Accepted>)> {
     let mut db = api.store.write().await?;
-    let app = app.again(&mut db).await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     let all = of_app(&mut db, &app).await?;
     put(&mut db, &app, &all[place(&app, &all, &called)?]).await?;
     db.commit().await?;

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use axum::RequestExt;
+use axum::body::HttpBody;
 use axum::body::to_bytes;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use ruko_core::AppName;
 use ruko_http::ClientAddress;
 use sqlx::AnyConnection;
@@ -34,12 +35,24 @@ const CALLS_LEFT: HeaderName = HeaderName::from_static("ratelimit-remaining");
 /// The longest Request-Id that is echoed, in bytes: the CLI makes it longer with every call.
 const MAX_REQUEST_ID: usize = 1000;
 
-/// Decides whether the call is carried out.
+/// Decides whether the call is carried out. Who is refused is told so before the body is read; the connection
+/// then ends, and the answer says that, so that no client sends its next request into it.
 pub(super) async fn guard(
     State((api, rule)): State<(Api, Arc<Rule>)>,
-    mut request: Request,
+    request: Request,
     next: Next,
-) -> Result<Response, ApiFault> {
+) -> Response {
+    let has_body = !request.body().is_end_stream();
+    guarded(api, rule, request, next).await.unwrap_or_else(|refused| {
+        let mut response = refused.into_response();
+        if has_body {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    })
+}
+
+async fn guarded(api: Api, rule: Arc<Rule>, mut request: Request, next: Next) -> Answer<Response> {
     if rule.who == Who::Anyone {
         return Ok(next.run(request).await);
     }

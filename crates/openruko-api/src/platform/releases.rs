@@ -61,7 +61,7 @@ async fn create(
         judge::description(description)?;
     }
     let mut db = api.store.write().await?;
-    let app = app.again(&mut db).await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     let version = match (&wanted.release, &wanted.slug) {
         (Some(earlier), None) => roll_back(&mut db, &caller, &app, earlier).await?,
         (None, Some(slug)) => release_again(&mut db, &caller, &app, slug, wanted.description).await?,

@@ -63,7 +63,7 @@ async fn change(
         ));
     }
     let mut db = api.store.write().await?;
-    let app = app.again(&mut db).await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     rights::require(&mut db, &caller.user, &app, Need::Ownership).await?;
     if let Some(recipient) = &wanted.owner {
         give(&mut db, &app, recipient).await?;

@@ -104,11 +104,6 @@ pub(crate) async fn list(db: &mut AnyConnection) -> Sql<Vec<AppRow>> {
     sqlx::query_as(select!("ORDER BY a.name")).fetch_all(db).await
 }
 
-/// Those that a user owns, by name.
-pub(crate) async fn owned_by(db: &mut AnyConnection, user_id: &str) -> Sql<Vec<AppRow>> {
-    sqlx::query_as(select!("WHERE a.owner_id = $1 ORDER BY a.name")).bind(user_id).fetch_all(db).await
-}
-
 /// Those that a user owns or collaborates on, by name.
 pub(crate) async fn seen_by(db: &mut AnyConnection, user_id: &str) -> Sql<Vec<AppRow>> {
     sqlx::query_as(select!(

@@ -15,6 +15,10 @@ use crate::database::Database;
 /// Rows that are written with one statement.
 const BATCH_ROWS: usize = 500;
 
+/// What an API makes for itself at its first start, in a database that is otherwise empty: the source's
+/// takes its place.
+const REPLACED: &str = "DELETE FROM server_secrets";
+
 /// About so many bytes of text are held at a time.
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -107,6 +111,10 @@ pub(crate) async fn copy(from: &Place, to: &Place) -> Result<Vec<Copied>, CopyEr
     prepare(&to.options()?, &to.database).await?;
     let mut target = connect(to).await?;
     let mut target = alone(&mut target, to).await?;
+    target
+        .execute(REPLACED)
+        .await
+        .map_err(|source| CopyError::Table { table: "server_secrets".to_owned(), source })?;
     for table in &tables {
         if count_rows(&mut target, table).await? > 0 {
             return Err(CopyError::NotEmpty { database: to.database.clone(), table: table.name.clone() });

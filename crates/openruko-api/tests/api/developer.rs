@@ -64,6 +64,12 @@ impl Developer {
         Self { agent, url: world.public_url.clone(), token: token.to_owned(), document }
     }
 
+    /// The same developer with a connection of their own.
+    pub(crate) fn again(&self) -> Self {
+        let agent = Agent::config_builder().http_status_as_error(false).build().into();
+        Self { agent, url: self.url.clone(), token: self.token.clone(), document: self.document.clone() }
+    }
+
     /// Any request; without `authorization` it carries the token.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let bearer = format!("Bearer {}", self.token);
