@@ -1,6 +1,7 @@
 #!/bin/bash
-# The main job on real input: the whole platform on a state directory of its own, a user with a key, four
-# apps pushed by the real git client, and what may not work refused. The last line says how it went.
+# The main job on real input: the whole platform on a state directory of its own, a developer who logs in,
+# makes four apps and pushes them with the real git client over both doors, and what may not work refused.
+# The last line says how it went.
 set -euo pipefail
 
 state=${1:?usage: demo.sh STATE-DIRECTORY}
@@ -82,26 +83,42 @@ until grep -q 'openruko is up' "$log"; do
 done
 cat "$log"
 
-# new_developer NAME: a key, registered.
-new_developer() {
-  ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$work/$1"
-  admin user add "$1"
-  admin key add "$1" "$work/$1.pub"
-}
-
-# as NAME COMMAND...: with that developer's key; the host key is pinned.
+# as NAME COMMAND...: as that developer, with a home directory of their own; the host key is pinned. The Heroku
+# CLI stays out of it, where it is installed: this shows what works without.
 as() {
-  local key=$work/$1
+  local name=$1
   shift
-  GIT_SSH_COMMAND="ssh -F none -i $key -o IdentitiesOnly=yes -o UserKnownHostsFile=$work/known_hosts" "$@"
+  env -u XDG_CONFIG_HOME HOME="$work/$name" PATH="$state/prefix/bin:$PATH" OPENRUKO_NATIVE=1 \
+    no_proxy="127.0.0.1,${no_proxy:-}" \
+    GIT_SSH_COMMAND="ssh -F none -i $work/$name/id -o IdentitiesOnly=yes -o UserKnownHostsFile=$work/known_hosts" \
+    "$@"
 }
 
-# new_repo APP: a repository with the sample app committed on main, and the remote.
+# type_as NAME COMMAND...: the same, and shows what is typed.
+type_as() {
+  printf '$ %s   # %s\n' "${*:2}" "$1"
+  as "$@"
+}
+
+# new_developer NAME: an account, logged in, with a key.
+new_developer() {
+  mkdir "$work/$1"
+  ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$work/$1/id"
+  admin user add "$1" --email "$1@example.com"
+  admin user token "$1" | type_as "$1" openruko login "http://127.0.0.1:$public_port" --token-stdin
+  type_as "$1" openruko keys:add "$work/$1/id.pub"
+}
+
+# new_repo APP: a repository of ada's with the sample app committed on main.
 new_repo() {
   cp -r "$here/tests/fixtures/$1" "$work/$1-app"
   git -C "$work/$1-app" init -q -b main
-  git -C "$work/$1-app" remote add openruko "ssh://git@127.0.0.1:$ssh_port/$1-app.git"
   commit "$1" "First version"
+}
+
+# in_repo APP COMMAND...: what ada types in that repository.
+in_repo() {
+  (cd "$work/$1-app" && type_as ada "${@:2}")
 }
 
 commit() {
@@ -122,13 +139,16 @@ seen() { grep -q -- "$1" "$work/seen"; }
 not() { if "$@"; then return 1; fi; }
 live_commit() { as ada git ls-remote "ssh://git@127.0.0.1:$ssh_port/$1-app.git" refs/heads/main | cut -f1; }
 
-heading 'A developer with a key and four apps'
+heading 'A developer logs in and makes four apps'
 printf '[127.0.0.1]:%s %s\n' "$ssh_port" "$(cat "$state/state/sshd/ssh_host_ed25519_key.pub")" >"$work/known_hosts"
 new_developer ada
 for app in python nodejs static procfile; do
-  admin app create "$app-app" --owner ada
   new_repo "$app"
 done
+for app in python nodejs static; do
+  expect "$app-app is made, and the remote" in_repo "$app" openruko create "$app-app"
+done
+expect 'procfile-app is made, with a remote over HTTP' in_repo procfile openruko create procfile-app --http-git
 for app in python nodejs static procfile; do
   heading "First push: $app"
   expect "$app-app is released" push ada "$app"
@@ -151,23 +171,27 @@ commit python 'Broken'
 expect 'it is refused' not push ada python
 expect 'it says so' seen 'Push rejected'
 expect 'the ref has not moved' test "$(live_commit python)" = "$live"
-expect 'v3 still stands' sh -c "'$openruko' --config '$state/state/config.toml' admin app show python-app | grep -q v3"
+in_repo python openruko releases | tee "$work/seen"
+expect 'v3 still stands' seen 'Current: v3'
 
 heading 'Cloned back and compared'
-expect 'it is cloned' as ada git clone -q "ssh://git@127.0.0.1:$ssh_port/nodejs-app.git" "$work/copy"
-expect 'it is the same' diff -r --exclude=.git "$work/nodejs-app" "$work/copy"
+expect 'it is cloned over ssh' type_as ada openruko git:clone -a nodejs-app "$work/nodejs-copy"
+expect 'it is the same' diff -r --exclude=.git "$work/nodejs-app" "$work/nodejs-copy"
+expect 'another over HTTP' type_as ada openruko git:clone --http-git -a procfile-app "$work/procfile-copy"
+expect 'it is the same' diff -r --exclude=.git "$work/procfile-app" "$work/procfile-copy"
 
 heading 'A stranger'
 new_developer eve
 expect 'is refused' not push eve static
 expect 'and learns nothing' seen 'There is no app static-app here that you may use'
+expect 'is refused over HTTP, too' not push eve procfile
+expect 'and learns nothing' seen 'There is no app procfile-app here that you may use'
 
 heading 'Releases and slugs'
 for app in python nodejs static procfile; do
-  echo "$app-app"
-  admin releases "$app-app"
+  in_repo "$app" openruko releases
+  echo
 done
-echo
 for slug in "$state"/state/storage/slugs/*/*.tar.gz; do
   echo "${slug#"$state"/state/storage/}"
   "$state/prefix/bin/ruko-slug" inspect "$slug" | sed -n '/^Size\|^Type/s/^/  /p'

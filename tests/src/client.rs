@@ -13,6 +13,7 @@ pub struct Developer {
     home: TempDir,
     name: String,
     ssh: std::net::SocketAddr,
+    ca: PathBuf,
 }
 
 /// What git said about a push.
@@ -34,7 +35,7 @@ impl Developer {
             .status()
             .unwrap();
         assert!(made.success());
-        let developer = Self { home, name: name.to_owned(), ssh: world.ssh() };
+        let developer = Self { home, name: name.to_owned(), ssh: world.ssh(), ca: world.ca() };
         developer.trust(world, world.ssh());
         developer
     }
@@ -60,6 +61,12 @@ impl Developer {
         &self.name
     }
 
+    /// Where the configuration of this developer's programs is.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// The public key's file.
     #[must_use]
     pub fn public_key(&self) -> PathBuf {
@@ -82,7 +89,8 @@ impl Developer {
         )
     }
 
-    /// git, in a directory, with this developer's key and nothing of the machine's configuration.
+    /// git, in a directory, with this developer's key, believing the world's certificates, and with nothing of
+    /// the machine's configuration.
     #[must_use]
     pub fn git(&self, dir: &Path) -> Command {
         let mut git = Command::new("git");
@@ -93,6 +101,7 @@ impl Developer {
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_SSH_COMMAND", self.ssh_command())
+            .env("GIT_SSL_CAINFO", &self.ca)
             .env("GIT_AUTHOR_NAME", &self.name)
             .env("GIT_AUTHOR_EMAIL", "dev@example.com")
             .env("GIT_COMMITTER_NAME", &self.name)
@@ -174,8 +183,14 @@ impl Repo<'_> {
     /// `git push REMOTE-OF-APP REFSPECS`, about to be run.
     #[must_use]
     pub fn push_command(&self, app: &str, refspecs: &[&str]) -> Command {
+        self.push_to(&self.developer.remote(app), refspecs)
+    }
+
+    /// `git push URL REFSPECS`, about to be run.
+    #[must_use]
+    pub fn push_to(&self, url: &str, refspecs: &[&str]) -> Command {
         let mut git = self.developer.git(self.path());
-        git.arg("push").arg(self.developer.remote(app)).args(refspecs);
+        git.args(["push", url]).args(refspecs);
         git
     }
 

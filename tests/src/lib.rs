@@ -5,6 +5,7 @@
 
 mod client;
 mod platform;
+mod tls;
 mod wait;
 mod world;
 

@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use ruko_api_client::ApiClient;
-use ruko_api_types::NewToken;
-use ruko_core::config::Config;
+use ruko_core::config::{Config, PublicConfig};
 use ruko_sys::Lock;
 use ruko_sys::process::CommandSys;
 use serde_json::Value;
@@ -21,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::client::Developer;
 use crate::platform::Platform;
+use crate::tls;
 use crate::wait::{eventually, until};
 
 /// Every part of the path must belong to root alone (sshd and ruko-container insist), so not /tmp.
@@ -59,11 +58,21 @@ impl World {
         world.up(first);
         world.down();
         let mut config = world.config();
-        config.api.as_mut().unwrap().public.as_mut().unwrap().calls_per_hour = 100_000;
+        world.open_to_developers(&mut config);
         configure(&mut config);
         fs::write(world.config_path(), toml::to_string(&config).unwrap()).unwrap();
         world.up([]);
         world
+    }
+
+    /// git over HTTPS, at an address whose certificate developers can hold against [`World::ca`], and as many
+    /// calls of the Platform API as tests make.
+    fn open_to_developers(&self, config: &mut Config) {
+        let git = config.git.as_mut().unwrap();
+        git.tls = Some(tls::make(&self.tls_dir(), "git"));
+        let public = config.api.as_mut().unwrap().public.as_mut().unwrap();
+        public.git_url = format!("https://localhost:{}/{{app}}.git", git.listen.port());
+        public.calls_per_hour = 100_000;
     }
 
     /// `make install` of what cargo built into this very target directory.
@@ -168,6 +177,32 @@ impl World {
         self.ssh
     }
 
+    /// The certificate of who signed the one of the git door.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        tls::authority(&self.tls_dir())
+    }
+
+    fn tls_dir(&self) -> PathBuf {
+        self.state().join("tls")
+    }
+
+    /// The Platform API's URL.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        self.public().url
+    }
+
+    /// The remote of an app over HTTPS.
+    #[must_use]
+    pub fn git_url(&self, app: &str) -> String {
+        self.public().git_url.replace("{app}", app)
+    }
+
+    fn public(&self) -> PublicConfig {
+        self.config().api().unwrap().public.clone().unwrap()
+    }
+
     /// The path of something installed.
     #[must_use]
     pub fn installed(&self, path: &str) -> PathBuf {
@@ -206,15 +241,16 @@ impl World {
         developer
     }
 
+    /// A new token of a developer.
+    #[must_use]
+    pub fn token(&self, developer: &Developer) -> String {
+        self.admin(&["user", "token", developer.name()]).trim().to_owned()
+    }
+
     /// A developer at the Platform API.
     #[must_use]
     pub fn platform(&self, developer: &Developer) -> Platform {
-        let config = self.config();
-        let admin = config.admin().unwrap();
-        let admin = ApiClient::from_token_file(&admin.api_url, &admin.token_file).unwrap();
-        let new = NewToken { description: "test".into(), expires_in: None };
-        let token = admin.add_token(&developer.name().parse().unwrap(), &new).unwrap().token;
-        Platform::new(config.api().unwrap().public.as_ref().unwrap().url.clone(), token)
+        Platform::new(self.public_url(), self.token(developer))
     }
 
     /// An app of a developer.
@@ -222,14 +258,21 @@ impl World {
         let _ = self.admin(&["app", "create", name, "--owner", owner.name()]);
     }
 
-    /// The versions of an app's releases, oldest first.
+    /// How often code of an app was deployed. Its releases are numbered without gaps, and the first came with
+    /// the app.
     #[must_use]
-    pub fn releases(&self, app: &str) -> Vec<u64> {
+    pub fn deploys(&self, app: &str) -> usize {
         let releases = self.admin_json(&["releases", app]);
-        let mut versions: Vec<u64> =
-            releases.as_array().unwrap().iter().map(|release| release["version"].as_u64().unwrap()).collect();
-        versions.sort_unstable();
-        versions
+        let mut releases: Vec<(u64, &str)> = releases
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (one["version"].as_u64().unwrap(), one["description"].as_str().unwrap()))
+            .collect();
+        releases.sort_unstable();
+        assert!(releases.iter().map(|one| one.0).eq(1..=releases.len() as u64), "{releases:?}");
+        assert_eq!(releases[0].1, "Initial release");
+        releases.iter().filter(|(_, description)| description.starts_with("Deploy")).count()
     }
 
     /// The current release of an app.

@@ -85,7 +85,7 @@ fn collaborator_may_push_until_removed(world: &World) {
     let _ = world.admin(&["access", "remove", "shared-app", "frida"]);
     repo.commit(&[("more", "1")]);
     assert!(!repo.push("shared-app", &["main"]).ok);
-    assert_eq!(world.releases("shared-app"), [1]);
+    assert_eq!(world.deploys("shared-app"), 1);
 }
 
 fn removed_key_no_longer_opens(world: &World) {

@@ -34,7 +34,7 @@ fn refused(world: &World, user: &str, app: &str, script: &str) -> String {
     assert!(!pushed.seen.contains("protocol error"), "{}", pushed.seen);
     assert!(!pushed.seen.contains("Connection to"), "{}", pushed.seen);
     assert_eq!(repo.remote_ref(app, "refs/heads/main"), None);
-    assert!(world.releases(app).is_empty());
+    assert_eq!(world.deploys(app), 0);
     assert!(world.lease(app).is_none());
     pushed.seen
 }

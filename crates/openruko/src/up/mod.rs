@@ -2,10 +2,11 @@
 //!
 //! [`state`] says where everything is, [`first_config`] writes the configuration of a new state
 //! directory, [`host`] sets up what needs root, [`children`] keeps the programs running, [`reaper`] removes
-//! what containers leave.
+//! what containers leave, [`greeting`] is what the admin reads.
 
 mod children;
 mod first_config;
+mod greeting;
 mod host;
 mod install;
 mod reaper;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ruko_core::config::{Config, Ipv4Net};
-use ruko_core::{Exit, Fault, Hint, message};
+use ruko_core::{Exit, Fault, Hint};
 use ruko_sys::{Lock, Tool, ToolError};
 
 use children::{Child, Children};
@@ -99,7 +100,8 @@ fn start(args: &UpArgs, install: &Install, state: &State, users: &host::Users) -
     host::sshd_config(install, state, &config)?;
     ruko_container(install, state, "setup").fault("the network for containers cannot be set up")?;
     let children = start_children(install, state, users, &config)?;
-    announce(state, &config)?;
+    let greeting = greeting::lines(state, &config, host::host_key_fingerprint(state)?)?;
+    children::say(&greeting.join("\n"));
     Ok(children)
 }
 
@@ -205,37 +207,6 @@ fn reaper(install: &Install, state: &State) -> Reaper {
         let (program, config) = (install.container(), state.config());
         move || Tool::new(&program).arg("--config").arg(&config).arg("reap").into_command()
     })
-}
-
-/// Says where everything is, and what to type next.
-fn announce(state: &State, config: &Config) -> Result<(), Fault> {
-    let ssh = config.up()?.ssh_listen;
-    // Listening everywhere, only the reader knows the name by which this machine is reached.
-    let host = if ssh.ip().is_unspecified() { format!("HOST:{}", ssh.port()) } else { ssh.to_string() };
-    let remote = format!("ssh://git@{host}/APP.git");
-    let facts = [
-        ("API", config.api()?.url.clone()),
-        ("Host key", host::host_key_fingerprint(state)?),
-        ("State", state.dir().display().to_string()),
-        ("Configuration", state.config().display().to_string()),
-    ];
-    let first_steps = [
-        "To begin, in another terminal, as root:".to_owned(),
-        format!("  export OPENRUKO_CONFIG={}", state.config().display()),
-        "  openruko admin user add NAME".to_owned(),
-        "  openruko admin key add NAME FILE.pub".to_owned(),
-        "  openruko admin app create APP --owner NAME".to_owned(),
-        "and where the app is:".to_owned(),
-        format!("  git remote add openruko {remote}"),
-        "  git push openruko main".to_owned(),
-        "Ctrl-C stops everything.".to_owned(),
-    ];
-    let lines: Vec<String> = std::iter::once(message::step("openruko is up"))
-        .chain(facts.iter().map(|(name, value)| message::detail(format!("{name:<14} {value}"))))
-        .chain(first_steps.iter().map(message::detail))
-        .collect();
-    children::say(&lines.join("\n"));
-    Ok(())
 }
 
 #[cfg(test)]
