@@ -4,6 +4,7 @@
 mod access;
 mod builds;
 mod crashes;
+mod heroku_cli;
 mod http;
 mod limits;
 mod platform;
@@ -25,6 +26,7 @@ fn tests() -> Vec<(&'static str, Test)> {
         access::TESTS,
         builds::TESTS,
         crashes::TESTS,
+        heroku_cli::TESTS,
         http::TESTS,
         limits::TESTS,
         platform::TESTS,

@@ -158,9 +158,13 @@ fn no_foreign_default(urls: &GitUrls) -> Option<(String, String)> {
 }
 
 /// The CLI announces Heroku's terms of service once for each cache; it is not Heroku's service that is
-/// used here.
+/// used here. Version 8 keeps a log of errors in the directory of the real Heroku, and crashes over an error
+/// where that is missing.
 fn prepare_cache(dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
+    if let Some(caches) = dir.ancestors().nth(2) {
+        std::fs::create_dir_all(caches.join("heroku"))?;
+    }
     std::fs::File::options().append(true).create(true).open(dir.join("terms-of-service")).map(drop)
 }
 

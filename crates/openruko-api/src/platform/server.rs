@@ -16,6 +16,9 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/openruko", Who::Anyone, about).says("What this server is").gives::<Server>(),
         get("/health", Who::Anyone, health).says("Whether it answers").gives::<serde_json::Value>(),
+        get("/api/v4/current-status", Who::Anyone, status)
+            .says("As Heroku's status page tells it")
+            .gives::<serde_json::Value>(),
         get("/stacks", Who::User, stacks).about(Realm::Identity).says("Stacks").gives::<Vec<Stack>>(),
         get("/stacks/{stack}", Who::User, stack).about(Realm::Identity).says("A stack").gives::<Stack>(),
         get("/regions", Who::User, regions).about(Realm::Identity).says("Regions").gives::<Vec<Region>>(),
@@ -41,6 +44,13 @@ async fn about(State(api): State<Api>) -> Answer<Json<Server>> {
 
 async fn health() -> Json<serde_json::Value> {
     Json(serde_json::json!({ "status": "ok" }))
+}
+
+/// For `heroku status` (<https://devcenter.heroku.com/articles/heroku-status>): whoever gets this answer sees that
+/// the API is there.
+async fn status() -> Json<serde_json::Value> {
+    let green = |system: &str| serde_json::json!({ "system": system, "status": "green" });
+    Json(serde_json::json!({ "status": [green("Apps"), green("Tools")], "incidents": [], "scheduled": [] }))
 }
 
 async fn stacks(State(api): State<Api>) -> Json<Vec<Stack>> {
