@@ -1,5 +1,6 @@
 //! docs/HEROKU-CLI.md, out of what was run.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -55,7 +56,9 @@ fn shown(line: &str) -> String {
 fn page(rows: &[Row]) -> String {
     let mut page = HEAD.to_owned();
     let mut group = "";
-    for row in rows {
+    let mut told = HashSet::new();
+    // A line that is run again, to see it refused or to have its effect once more, is told once.
+    for row in rows.iter().filter(|row| told.insert(row.line.as_str())) {
         if row.group != group {
             group = &row.group;
             let _ = write!(page, "\n## {group}\n\n| `openruko …` | 11.x | 8.x | why |\n|---|---|---|---|\n");
