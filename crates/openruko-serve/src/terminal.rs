@@ -19,9 +19,10 @@ pub(crate) fn trouble(text: impl Display) {
     say(&message::trouble(text));
 }
 
-/// The client may be gone: what cannot be written is dropped.
+/// A line and its end in one write: git prints beside it, and would do so in the middle. The client may be
+/// gone: what cannot be written is dropped.
 fn say(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
 /// Keeps what is for the admin alone, in the system log.
