@@ -61,6 +61,12 @@ pub(crate) fn unauthorized(why: &str) -> Response<Body> {
     response
 }
 
+/// The token is good, but not for this: another one is needed, and asking again for this one helps nobody.
+/// In the API's own words.
+pub(crate) fn too_narrow(words: &str) -> Response<Body> {
+    trouble(StatusCode::FORBIDDEN, words)
+}
+
 /// The API's own words.
 pub(crate) fn throttled(words: &str) -> Response<Body> {
     trouble(StatusCode::TOO_MANY_REQUESTS, words)

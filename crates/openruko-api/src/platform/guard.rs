@@ -11,6 +11,7 @@ use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, X_CONTENT_TYPE_O
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use ruko_api_types::Access;
 use ruko_core::AppName;
 use ruko_http::ClientAddress;
 use sqlx::AnyConnection;
@@ -107,10 +108,20 @@ pub(super) async fn caller(db: &mut AnyConnection, headers: &HeaderMap) -> Answe
 
 fn require_scope(caller: &Caller, rule: &Rule) -> Answer<()> {
     let scope = &caller.authorization.scope;
-    if scope.split_whitespace().any(|word| scope_allows(word, rule.realm, rule.method.is_safe())) {
+    if covers(scope, rule.realm, rule.method.is_safe()) {
         return Ok(());
     }
     Err(ApiFault::not_allowed(format!("The scope of this token, `{scope}`, does not cover this call.")))
+}
+
+/// Whether a token of this scope is good for git: what is fetched and pushed belongs to apps, and a push
+/// changes them.
+pub(crate) fn covers_git(scope: &str, access: Access) -> bool {
+    covers(scope, Realm::Apps, access == Access::Read)
+}
+
+fn covers(scope: &str, realm: Realm, is_read: bool) -> bool {
+    scope.split_whitespace().any(|word| scope_allows(word, realm, is_read))
 }
 
 /// How far each scope goes: <https://devcenter.heroku.com/articles/oauth#scopes>.
