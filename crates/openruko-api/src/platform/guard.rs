@@ -24,6 +24,7 @@ use crate::api::Api;
 use crate::clock;
 use crate::errors::{Answer, ApiFault};
 use crate::rights;
+use crate::router::unsecret;
 use crate::store::Sql;
 use crate::store::apps::{self, AppRow};
 use crate::store::audit::{self, Change};
@@ -164,7 +165,7 @@ fn change(rule: &Rule, caller: &Caller, app: Option<&AppRow>, request: &Request)
         address: address.unwrap_or_default(),
         action: format!("{} {}", rule.method, rule.path),
         app: app.map(about),
-        detail: request.uri().path().to_owned(),
+        detail: unsecret(request.uri().path()),
     }
 }
 
