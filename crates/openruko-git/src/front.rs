@@ -15,21 +15,29 @@ use ruko_api_client::{ApiClient, ApiClientError, Authentication};
 use ruko_api_types::Authenticate;
 use ruko_core::exit::chain;
 use ruko_core::{AppName, UserName};
-use ruko_http::ClientAddress;
+use ruko_http::{ClientAddress, Places};
 
 use crate::body::RequestBody;
 use crate::credentials::Token;
-use crate::places::{Place, Places};
 use crate::prelude::Prelude;
 use crate::serve::Serve;
 use crate::settings::Settings;
 use crate::wanted::{self, Phase, Service, Wanted};
 use crate::{advertisement, answer, rpc};
 
+/// Services at a time. Each may hold a container; the machine's slots are the bound that is met first.
+const IN_ALL: usize = 256;
+
+/// Services of one user at a time.
+const PER_USER: usize = 16;
+
+/// A user's place for a service.
+pub(crate) type Place = ruko_http::Place<UserName>;
+
 /// What every request is answered with.
 struct Front {
     settings: Settings,
-    places: Places,
+    places: Places<UserName>,
 }
 
 /// An answer, or in its place a refusal.
@@ -39,7 +47,7 @@ type Answered = Result<Response<Body>, Refused>;
 type Refused = Box<Response<Body>>;
 
 pub(crate) fn router(settings: Settings) -> Router {
-    let front = Arc::new(Front { settings, places: Places::default() });
+    let front = Arc::new(Front { settings, places: Places::new(IN_ALL, PER_USER) });
     Router::new().fallback(handle).with_state(front)
 }
 
