@@ -1,9 +1,12 @@
 //! What every controller works with.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use ruko_core::UserName;
+use ruko_http::Places;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::password::Hashing;
@@ -14,8 +17,16 @@ use crate::throttle::Throttles;
 use crate::token::Token;
 use crate::uploads::Uploads;
 
-/// Logs that are read at a time; a quarter of all connections ([`ruko_http::Bounds`]).
-const LOG_READERS: usize = 128;
+/// Logs that are read at a time; a quarter of all connections ([`ruko_http::Bounds`]). Of one user, a quarter of
+/// that: nobody keeps the others from theirs.
+const LOG_READERS: (usize, usize) = (128, 32);
+
+/// Outputs of builds that are followed at a time, and those of one user's builds.
+const OUTPUT_READERS: (usize, usize) = (128, 32);
+
+/// Programs that wait for a login by browser at a time, and those at one place on the network: who they are is
+/// not known yet.
+const LOGIN_WAITERS: (usize, usize) = (64, 16);
 
 /// The settings, the database, and the events that calls wait for. Cheap to clone.
 #[derive(Clone)]
@@ -39,7 +50,11 @@ pub(crate) struct Inner {
     /// There is something to be told to webhooks.
     pub(crate) webhooks_due: Notify,
     /// Places for those who read logs: each holds a connection for long.
-    pub(crate) log_readers: Arc<Semaphore>,
+    pub(crate) log_readers: Places<String>,
+    /// The same for those who follow the outputs of builds.
+    pub(crate) output_readers: Places<UserName>,
+    /// The same for those who wait for a login by browser.
+    pub(crate) login_waiters: Places<IpAddr>,
     /// How often each account called.
     pub(crate) calls: CallLimit,
     /// How often somebody failed to prove who they are.
@@ -71,7 +86,9 @@ impl Api {
             output_grew: Notify::new(),
             log_grew: Notify::new(),
             webhooks_due: Notify::new(),
-            log_readers: Arc::new(Semaphore::new(LOG_READERS)),
+            log_readers: Places::new(LOG_READERS.0, LOG_READERS.1),
+            output_readers: Places::new(OUTPUT_READERS.0, OUTPUT_READERS.1),
+            login_waiters: Places::new(LOGIN_WAITERS.0, LOGIN_WAITERS.1),
             calls: CallLimit::default(),
             throttles: Throttles::default(),
             hashing: Hashing::default(),

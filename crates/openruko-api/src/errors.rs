@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ruko_api_types::{ApiError, Holder};
 use ruko_core::{AppName, UserName};
+use ruko_http::Full;
 
 use crate::rights::Need;
 use crate::store::dialect;
@@ -90,6 +91,21 @@ impl ApiFault {
     /// A refusal with a word of its own, for which programs wait.
     pub(crate) fn particular(status: StatusCode, id: &'static str, message: impl Into<String>) -> Self {
         Self::refused(status, id, message)
+    }
+
+    /// No place is left to whoever would hold a connection for long.
+    pub(crate) fn full(full: Full) -> Self {
+        match full {
+            Full::InAll => {
+                let message = "Too many logs and outputs are being read at this moment: try again later.";
+                Self::refused(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+            }
+            Full::OfOne(bound) => {
+                let message =
+                    format!("You have {bound} of these connections open, as many as one may: end some.");
+                Self::too_often("too_many_connections", message)
+            }
+        }
     }
 
     pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {

@@ -142,10 +142,21 @@ pub(crate) async fn bounded(request: Request, next: Next) -> Response {
     }
 }
 
-/// Every request has a line in the log. The query is left out, and what opens a log stream: they are secrets.
+/// What stands before a secret in paths: what opens a log stream or the page of a login, and the URLs of drains.
+const BEFORE_SECRETS: [&str; 3] = ["/streams/", "/cli-login/browser/", "/log-drains/"];
+
+/// A path as it is written down: to where a secret begins.
+pub(crate) fn unsecret(path: &str) -> String {
+    let ends = BEFORE_SECRETS.iter().filter_map(|mark| Some(path.find(mark)? + mark.len()));
+    match ends.min() {
+        Some(end) if end < path.len() => format!("{}…", &path[..end]),
+        _ => path.to_owned(),
+    }
+}
+
+/// Every request has a line in the log. The query is left out, and secrets in the path.
 pub(crate) async fn logged(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path());
-    let path = if path.starts_with("/streams/") { "/streams/…" } else { path }.to_owned();
+    let (method, path) = (request.method().clone(), unsecret(request.uri().path()));
     let begun = Instant::now();
     let response = next.run(request).await;
     let (status, ms) = (response.status().as_u16(), begun.elapsed().as_millis());
@@ -155,4 +166,23 @@ pub(crate) async fn logged(request: Request, next: Next) -> Response {
         tracing::debug!(%method, path, status, ms, "answered");
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_of_a_path_is_written_down() {
+        for (path, shown) in [
+            ("/streams/5ec2e7", "/streams/…"),
+            ("/cli-login/browser/5ec2e7", "/cli-login/browser/…"),
+            ("/apps/shop/log-drains/https%3A%2F%2Fu%3Ap%40logs.test", "/apps/shop/log-drains/…"),
+            ("/apps/shop/log-drains", "/apps/shop/log-drains"),
+            ("/cli-login/token", "/cli-login/token"),
+            ("/streams/", "/streams/"),
+        ] {
+            assert_eq!(unsecret(path), shown);
+        }
+    }
 }

@@ -86,7 +86,9 @@ impl Public {
 impl Settings {
     /// Where the internal API listens.
     pub(crate) fn internal_listen(&self) -> Listen {
-        let (address, bounds) = (self.listen, Bounds::default());
+        // All of its clients are on this machine.
+        let usual = Bounds::default();
+        let (address, bounds) = (self.listen, Bounds { of_one: usual.places, ..usual });
         Listen { address, table: "[api]", tls: None, trusted_proxies: Vec::new(), bounds }
     }
 

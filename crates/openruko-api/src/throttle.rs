@@ -12,8 +12,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ruko_http::network;
 
 use crate::clock::Millis;
 use crate::errors::ApiFault;
@@ -75,13 +77,7 @@ struct Place(IpAddr);
 
 impl From<IpAddr> for Place {
     fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let network = u128::from(v6) >> 64 << 64;
-                IpAddr::V6(Ipv6Addr::from(network))
-            }
-            v4 => v4,
-        })
+        Self(network(address))
     }
 }
 

@@ -12,6 +12,7 @@ use axum::body::{Body, Bytes};
 use futures_util::{Stream, StreamExt, stream};
 use nix::sys::statvfs::statvfs;
 use ruko_api_types::Stored;
+use ruko_http::{Place, Places};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use ulid::Ulid;
@@ -42,6 +43,8 @@ pub(crate) enum Refused {
     BrokenOff,
     /// It is nothing at all.
     Empty,
+    /// Another one comes to the same source at this moment.
+    Coming,
     /// The disk failed us.
     Disk(io::Error),
 }
@@ -53,7 +56,12 @@ impl From<io::Error> for Refused {
 }
 
 /// The directory.
-pub(crate) struct Uploads(PathBuf);
+pub(crate) struct Uploads {
+    dir: PathBuf,
+    /// The sources to which a tarball is coming: one at a time, so that one does not replace another, and that
+    /// the disk and the connections that a source can take are bounded.
+    coming: Places<String>,
+}
 
 /// A file that is being written; removed when dropped.
 struct Part(PathBuf);
@@ -74,16 +82,21 @@ impl Uploads {
         // Whether it can be used shows now and not with the first upload.
         let probe = Part(dir.join(format!("{}.part", Ulid::generate())));
         File::create(&probe.0)?;
-        Ok(Self(dir.to_owned()))
+        Ok(Self { dir: dir.to_owned(), coming: Places::new(usize::MAX, 1) })
+    }
+
+    /// The right to bring a source its tarball, until it is dropped.
+    pub(crate) fn begin(&self, id: &str) -> Result<Place<String>, Refused> {
+        self.coming.take(&id.to_owned()).map_err(|_| Refused::Coming)
     }
 
     fn path(&self, id: &str) -> PathBuf {
-        self.0.join(format!("{id}.tar.gz"))
+        self.dir.join(format!("{id}.tar.gz"))
     }
 
     /// Writes a tarball, counting and hashing it. It is there under its name when all of it is.
     pub(crate) async fn store(&self, id: &str, body: Body, max: u64) -> Result<Stored, Refused> {
-        let part = Part(self.0.join(format!("{id}-{}.part", Ulid::generate())));
+        let part = Part(self.dir.join(format!("{id}-{}.part", Ulid::generate())));
         let mut file = tokio::fs::File::create_new(&part.0).await?;
         let mut pieces = pin!(body.into_data_stream());
         let (mut bytes, mut hash) = (0_u64, Sha256::new());
@@ -114,7 +127,7 @@ impl Uploads {
     }
 
     fn require_room(&self) -> Result<(), Refused> {
-        let disk = statvfs(&self.0).map_err(io::Error::from)?;
+        let disk = statvfs(&self.dir).map_err(io::Error::from)?;
         let free = disk.blocks_available().saturating_mul(disk.fragment_size());
         if free < RESERVE { Err(Refused::NoRoom) } else { Ok(()) }
     }
@@ -145,7 +158,7 @@ impl Uploads {
     /// The names of all files, for [`Uploads::sweep`].
     pub(crate) async fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        let mut dir = tokio::fs::read_dir(&self.0).await?;
+        let mut dir = tokio::fs::read_dir(&self.dir).await?;
         while let Some(entry) = dir.next_entry().await? {
             names.extend(entry.file_name().into_string());
         }
@@ -155,7 +168,7 @@ impl Uploads {
     /// Removes those of the files that belong to none of these sources.
     pub(crate) async fn sweep(&self, names: &[String], sources: &HashSet<String>) {
         for name in names.iter().filter(|name| !sources.contains(source_of(name))) {
-            let _ = tokio::fs::remove_file(self.0.join(name)).await;
+            let _ = tokio::fs::remove_file(self.dir.join(name)).await;
         }
     }
 }

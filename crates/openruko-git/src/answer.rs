@@ -8,9 +8,9 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderValue, PRAG
 use axum::http::{Method, Response, StatusCode};
 use futures_util::Stream;
 use ruko_core::{AppName, message};
+use ruko_http::Full;
 
 use crate::body::BodyError;
-use crate::places::Full;
 use crate::wanted::Unknown;
 
 /// An answer whose body comes piece by piece.
@@ -61,6 +61,12 @@ pub(crate) fn unauthorized(why: &str) -> Response<Body> {
     response
 }
 
+/// The token is good, but not for this: another one is needed, and asking again for this one helps nobody.
+/// In the API's own words.
+pub(crate) fn too_narrow(words: &str) -> Response<Body> {
+    trouble(StatusCode::FORBIDDEN, words)
+}
+
 /// The API's own words.
 pub(crate) fn throttled(words: &str) -> Response<Body> {
     trouble(StatusCode::TOO_MANY_REQUESTS, words)
@@ -94,7 +100,7 @@ pub(crate) fn full(full: Full) -> Response<Body> {
             StatusCode::SERVICE_UNAVAILABLE,
             "This server runs as many git services as it takes. Try again in a minute.",
         ),
-        Full::User(bound) => trouble(
+        Full::OfOne(bound) => trouble(
             StatusCode::TOO_MANY_REQUESTS,
             format!(
                 "You have {bound} git services running here, as many as one user may. Wait for one to end."

@@ -12,24 +12,32 @@ use axum::http::request::Parts;
 use axum::http::{Method, Response};
 use axum::{Extension, Router};
 use ruko_api_client::{ApiClient, ApiClientError, Authentication};
-use ruko_api_types::{Access, Authenticate};
+use ruko_api_types::Authenticate;
 use ruko_core::exit::chain;
 use ruko_core::{AppName, UserName};
-use ruko_http::ClientAddress;
+use ruko_http::{ClientAddress, Places};
 
 use crate::body::RequestBody;
 use crate::credentials::Token;
-use crate::places::{Place, Places};
 use crate::prelude::Prelude;
 use crate::serve::Serve;
 use crate::settings::Settings;
 use crate::wanted::{self, Phase, Service, Wanted};
 use crate::{advertisement, answer, rpc};
 
+/// Services at a time. Each may hold a container; the machine's slots are the bound that is met first.
+const IN_ALL: usize = 256;
+
+/// Services of one user at a time.
+const PER_USER: usize = 16;
+
+/// A user's place for a service.
+pub(crate) type Place = ruko_http::Place<UserName>;
+
 /// What every request is answered with.
 struct Front {
     settings: Settings,
-    places: Places,
+    places: Places<UserName>,
 }
 
 /// An answer, or in its place a refusal.
@@ -39,7 +47,7 @@ type Answered = Result<Response<Body>, Refused>;
 type Refused = Box<Response<Body>>;
 
 pub(crate) fn router(settings: Settings) -> Router {
-    let front = Arc::new(Front { settings, places: Places::default() });
+    let front = Arc::new(Front { settings, places: Places::new(IN_ALL, PER_USER) });
     Router::new().fallback(handle).with_state(front)
 }
 
@@ -60,7 +68,7 @@ impl Front {
     async fn answer(&self, parts: &Parts, body: Body, address: IpAddr) -> Answered {
         let wanted = wanted::parse(&parts.method, &parts.uri)
             .map_err(|unknown| Box::new(answer::unknown(unknown, &parts.method)))?;
-        let user = self.user(parts, address).await?;
+        let user = self.user(parts, address, &wanted).await?;
         self.authorize(&user, &wanted).await?;
         let place = self.places.take(&user).map_err(|full| Box::new(answer::full(full)))?;
         let record = Record::new(&parts.method, &wanted, &user, address);
@@ -113,20 +121,21 @@ impl Front {
         })
     }
 
-    /// Whose token it is. Asked each time: a token that was taken back opens nothing from then on.
-    async fn user(&self, parts: &Parts, address: IpAddr) -> Result<UserName, Refused> {
+    /// Whose token it is, and whether its scope reaches so far. Asked each time: a token that was taken back opens nothing from then on.
+    async fn user(&self, parts: &Parts, address: IpAddr, wanted: &Wanted) -> Result<UserName, Refused> {
         let token = Token::of(&parts.headers).ok_or_else(|| {
             Box::new(answer::unauthorized(
                 "Log in to use this repository: any user name, and a token as the password.",
             ))
         })?;
-        let asked = Authenticate { token: token.into_inner(), address };
+        let asked = Authenticate { token: token.into_inner(), access: wanted.service.access(), address };
         match self.ask(move |api| api.authenticate(&asked)).await? {
             Authentication::User(user) => Ok(user),
             Authentication::Refused => {
                 let why = "This token is not known, or it has expired. Log in again.";
                 Err(Box::new(answer::unauthorized(why)))
             }
+            Authentication::TooNarrow(words) => Err(Box::new(answer::too_narrow(&words))),
             Authentication::Throttled(words) => Err(Box::new(answer::throttled(&words))),
         }
     }
@@ -134,10 +143,7 @@ impl Front {
     /// openruko-serve authorizes for itself. Here it is done so that who may not gets no further, and sends
     /// no body.
     async fn authorize(&self, user: &UserName, wanted: &Wanted) -> Result<(), Refused> {
-        let access = match wanted.service {
-            Service::ReceivePack => Access::Write,
-            Service::UploadPack => Access::Read,
-        };
+        let access = wanted.service.access();
         let (of, app): (UserName, AppName) = (user.clone(), wanted.app.clone());
         let allowed = self.ask(move |api| api.authorize(&of, &app, access)).await?;
         if allowed { Ok(()) } else { Err(Box::new(answer::denied(&wanted.app))) }

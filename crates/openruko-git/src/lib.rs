@@ -22,7 +22,6 @@ mod body;
 mod credentials;
 mod front;
 mod packets;
-mod places;
 mod prelude;
 mod rpc;
 mod serve;

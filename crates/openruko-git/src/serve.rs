@@ -12,7 +12,7 @@ use ruko_sys::Tool;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
-use crate::places::Place;
+use crate::front::Place;
 use crate::settings::Settings;
 use crate::wanted::{Phase, Wanted};
 

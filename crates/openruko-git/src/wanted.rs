@@ -1,6 +1,7 @@
 //! What a request asks for: a closed set of git's calls on one app.
 
 use axum::http::{HeaderMap, Method, Uri};
+use ruko_api_types::Access;
 use ruko_core::AppName;
 
 /// A service of git.
@@ -18,6 +19,14 @@ impl Service {
         match self {
             Self::ReceivePack => "git-receive-pack",
             Self::UploadPack => "git-upload-pack",
+        }
+    }
+
+    /// What of the app it needs.
+    pub(crate) fn access(self) -> Access {
+        match self {
+            Self::ReceivePack => Access::Write,
+            Self::UploadPack => Access::Read,
         }
     }
 

@@ -100,6 +100,22 @@ fn a_credential_helper_is_asked_and_its_token_goes_nowhere_else() {
 }
 
 #[test]
+fn a_token_that_may_only_read_pushes_nothing() {
+    for git in GITS {
+        let world = World::new();
+        let repo = Repo::new(&world, git);
+        repo.commit("file", "one");
+        assert!(repo.git(&["ls-remote", &world.remote("narrow", "shop")]).ok);
+        let refused = repo.git(&["push", &world.remote("narrow", "shop"), "main"]);
+        assert!(
+            !refused.ok && refused.said.contains("It does not cover pushing."),
+            "{git}: {}",
+            refused.said
+        );
+    }
+}
+
+#[test]
 fn a_stranger_learns_nothing_and_reads_it_in_words() {
     for git in GITS {
         let world = World::new();

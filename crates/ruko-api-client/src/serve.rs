@@ -4,8 +4,8 @@ use std::io::Read;
 use std::time::Duration;
 
 use ruko_api_types::{
-    Abort, Access, Authenticate, Authenticated, Commit, Committed, Fetch, Holder, INVALID_TOKEN, KeyOwner,
-    OpenFetch, OpenPush, Output, Push, TakeBuild,
+    Abort, Access, Authenticate, Authenticated, Commit, Committed, Fetch, Holder, INSUFFICIENT_SCOPE,
+    INVALID_TOKEN, KeyOwner, OpenFetch, OpenPush, Output, Push, TakeBuild,
 };
 use ruko_core::{AppName, PushId, UserName};
 
@@ -30,12 +30,14 @@ pub enum Authentication {
     User(UserName),
     /// Nobody's, or it has expired.
     Refused,
+    /// Its scope does not cover what it is shown for; in the API's own words.
+    TooNarrow(String),
     /// There were too many wrong ones; the API's own words say when to try again.
     Throttled(String),
 }
 
 impl ApiClient {
-    /// Whose token it is.
+    /// Whose token it is, if it is good for the access that is asked for.
     ///
     /// # Errors
     /// The API cannot be reached or refuses the call: nobody is then let in.
@@ -45,6 +47,9 @@ impl ApiClient {
             Ok(Authenticated { user }) => Ok(Authentication::User(user)),
             Err(ApiClientError::Refused { status: 401, id, .. }) if id == INVALID_TOKEN => {
                 Ok(Authentication::Refused)
+            }
+            Err(ApiClientError::Refused { status: 403, id, message }) if id == INSUFFICIENT_SCOPE => {
+                Ok(Authentication::TooNarrow(message))
             }
             Err(ApiClientError::Refused { status: 429, message, .. }) => {
                 Ok(Authentication::Throttled(message))

@@ -31,6 +31,8 @@ pub struct KeyOwner {
 pub struct Authenticate {
     /// What the client sent as its password or Bearer token.
     pub token: String,
+    /// What it is shown for: a token of a narrower scope may be good for the one and not for the other.
+    pub access: Access,
     /// The client's address, for throttling and for the audit.
     pub address: IpAddr,
 }
@@ -41,8 +43,9 @@ impl std::fmt::Debug for Authenticate {
     }
 }
 
-/// The answer (200): the token is good. One that is not is refused with 401 and the id
-/// [`INVALID_TOKEN`]; too many of them from one address with 429.
+/// The answer (200): the token is good for this access. One that is nobody's is refused with 401 and the id
+/// [`INVALID_TOKEN`], too many of them from one address with 429; one whose scope does not reach so far with
+/// 403 and the id [`INSUFFICIENT_SCOPE`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authenticated {
     /// Whose token it is.
@@ -51,6 +54,9 @@ pub struct Authenticated {
 
 /// The id of the refusal of a user's token, unlike that of the calling component's own.
 pub const INVALID_TOKEN: &str = "invalid_token";
+
+/// The id of the refusal of a user's token whose scope is too narrow.
+pub const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
 
 /// What a user wants to do with an app's repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

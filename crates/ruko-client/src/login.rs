@@ -28,17 +28,29 @@ pub fn prove(api: &Api) -> Result<Server, ClientError> {
     }
 }
 
-/// What of a server's addresses must not reach git: other transports than these run programs.
+/// What of a server's addresses must not reach git: other transports than these run programs, and a host with
+/// other characters could be read as an option or as the end of a setting's name.
 fn flaw(server: &Server) -> Option<&'static str> {
     let is = |url: &str, schemes: &[&str]| {
-        schemes.iter().any(|scheme| url.starts_with(scheme))
-            && url.contains("{app}")
+        let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+        let parts = rest.and_then(|rest| rest.split_once('/'));
+        parts.is_some_and(|(authority, path)| is_plain(authority) && path.contains("{app}"))
             && url.bytes().all(|b| b.is_ascii_graphic())
     };
     if !is(&server.git_url, &["https://", "http://"]) {
         return Some("its git_url is not like https://HOST/{app}.git");
     }
     (!is(&server.ssh_url, &["ssh://"])).then_some("its ssh_url is not like ssh://git@HOST/{app}.git")
+}
+
+/// `[USER@]HOST[:PORT]` with nothing in it that means something to anybody else.
+fn is_plain(authority: &str) -> bool {
+    let (user, host) = authority.split_once('@').unwrap_or(("git", authority));
+    let plain = |text: &str, more: &[u8]| {
+        text.as_bytes().first().is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'[')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b) || more.contains(&b))
+    };
+    plain(user, b"") && plain(host, b":[]")
 }
 
 /// A user and what proves it.
@@ -155,6 +167,21 @@ mod tests {
         assert!(flaw(&server(https, "ext::sh {app}")).is_some());
         assert!(flaw(&server("https://git.x/app.git", ssh)).is_some());
         assert!(flaw(&server(https, "ssh://git@x/{app}\n")).is_some());
+        for good in ["https://[::1]:8443/{app}.git", "http://127.0.0.1:5001/git/{app}.git"] {
+            assert_eq!(flaw(&server(good, "ssh://git@x:2222/{app}.git")), None, "{good}");
+        }
+        for bad in [
+            "https://x.helper=!touch${IFS}y;#/{app}.git",
+            "https://x?.helper=!id/{app}.git",
+            "https://x#/{app}.git",
+            "https://-x/{app}.git",
+            "https:///{app}.git",
+            "https://{app}.x",
+        ] {
+            assert!(flaw(&server(bad, ssh)).is_some(), "{bad}");
+        }
+        assert!(flaw(&server(https, "ssh://-oProxyCommand=id/{app}.git")).is_some());
+        assert!(flaw(&server(https, "ssh://git@-oProxyCommand=id/{app}.git")).is_some());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whose address a request came from.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::http::HeaderMap;
 use ruko_core::config::Ipv4Net;
@@ -34,7 +34,16 @@ impl ClientAddress {
     }
 }
 
-fn is_trusted(address: IpAddr, trusted: &[Ipv4Net]) -> bool {
+/// What counts as one place on the network: an IPv4 address, and a whole network of IPv6, since whoever has one
+/// address of it has all. An IPv4 address in the form of IPv6 is itself.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[Ipv4Net]) -> bool {
     let inside = |address: Ipv4Addr| trusted.iter().any(|net| net.contains(address));
     matches!(address, IpAddr::V4(address) if inside(address))
 }

@@ -8,11 +8,13 @@
 //! to say: some are streams that last for hours.
 
 mod address;
+mod places;
 mod process;
 mod server;
 mod silent;
 mod tls;
 
-pub use address::ClientAddress;
+pub use address::{ClientAddress, network};
+pub use places::{Full, Place, Places};
 pub use process::{log_to_stderr, told_to_stop};
 pub use server::{Bounds, Listen, Listener, serve};

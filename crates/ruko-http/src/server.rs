@@ -18,7 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::address::ClientAddress;
+use crate::address::{ClientAddress, is_trusted, network};
+use crate::places::Places;
 use crate::silent::{Entry, Silent, silence};
 use crate::tls::Tls;
 
@@ -49,6 +50,9 @@ pub struct Bounds {
     /// Connections at a time. A further one takes the place of the oldest that has sent no request yet;
     /// where there is none, it waits.
     pub places: usize,
+    /// Connections at a time from one place on the network ([`network`]) that is no trusted proxy; further
+    /// ones are closed. So one client cannot take all.
+    pub of_one: usize,
     /// How long a connection may take to send the head of its first request, a TLS handshake included.
     pub first_head: Duration,
     /// How long it may take to send the head of the next one: longer, since clients keep connections for a
@@ -58,7 +62,12 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { places: 512, first_head: Duration::from_secs(5), next_head: Duration::from_secs(30) }
+        Self {
+            places: 512,
+            of_one: 256,
+            first_head: Duration::from_secs(5),
+            next_head: Duration::from_secs(30),
+        }
     }
 }
 
@@ -143,11 +152,18 @@ async fn keep_open((door, tcp): (Door, TcpListener), mut stopping: watch::Receiv
     let connections = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(door.bounds.places));
     let silent = Silent::default();
+    let of_one = Places::new(usize::MAX, door.bounds.of_one);
     let mut stopped = pin!(stopping.changed());
     loop {
         let (stream, peer, place) = tokio::select! {
             accepted = accept(&tcp, &room, &silent) => accepted,
             _ = &mut stopped => break,
+        };
+        let is_proxy = is_trusted(peer.to_canonical(), &door.trusted_proxies);
+        let own = if is_proxy { None } else { Some(of_one.take(&network(peer))) };
+        let Ok(own) = own.transpose() else {
+            tracing::debug!(%peer, "has as many connections as one may have");
+            continue;
         };
         let (entry, cut) = silent.enter();
         let (door, watcher) = (door.clone(), connections.watcher());
@@ -157,7 +173,7 @@ async fn keep_open((door, tcp): (Door, TcpListener), mut stopping: watch::Receiv
                 () = silence(cut, door.bounds.first_head) => {}
             }
             entry.leave();
-            drop(place);
+            drop((own, place));
         });
     }
     drop(tcp);

@@ -76,7 +76,10 @@ fn a_connection_that_sends_no_request_is_closed() {
 #[test]
 fn silent_connections_keep_nobody_out() {
     let runtime = Runtime::new().unwrap();
-    let address = start(&runtime, &listen(Bounds { places: 3, first_head: LONG, next_head: LONG }));
+    let address = start(
+        &runtime,
+        &listen(Bounds { places: 3, first_head: LONG, next_head: LONG, ..Bounds::default() }),
+    );
     let mut heard = connect(address);
     ask(&mut heard, "/name", "");
     let (mut oldest, mut younger) = (connect(address), connect(address));
@@ -86,6 +89,21 @@ fn silent_connections_keep_nobody_out() {
     ask(&mut heard, "/name", "");
     younger.write_all(b"Host: x\r\n\r\n").unwrap();
     assert_eq!(younger.read(&mut [0]).unwrap(), 1, "the younger one was left alone");
+}
+
+#[test]
+fn one_client_cannot_take_every_connection() {
+    let runtime = Runtime::new().unwrap();
+    let bounds = Bounds { of_one: 2, first_head: LONG, next_head: LONG, ..Bounds::default() };
+    let address = start(&runtime, &Listen { trusted_proxies: vec![], ..listen(bounds) });
+    let mut held = [connect(address), connect(address)];
+    held.iter_mut().for_each(|stream| drop(ask(stream, "/name", "")));
+    let refused = connect(address).read(&mut [0]);
+    assert!(matches!(refused, Ok(0)) || refused.is_err(), "{refused:?}");
+    ask(&mut held[0], "/name", "");
+    let proxied = start(&runtime, &listen(bounds));
+    let mut open: Vec<TcpStream> = (0..5).map(|_| connect(proxied)).collect();
+    open.iter_mut().for_each(|stream| drop(ask(stream, "/name", "")));
 }
 
 #[test]

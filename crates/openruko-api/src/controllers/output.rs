@@ -10,7 +10,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use ruko_api_types::{BuildStatus, Output};
-use ruko_core::PushId;
+use ruko_core::{PushId, UserName};
+use ruko_http::Place;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -76,12 +77,13 @@ pub(crate) async fn show(
     let mut db = api.store.read().await?;
     push_named(&mut db, &id).await?;
     drop(db);
-    Ok(read(api, id, asked.follow))
+    Ok(read(api, id, asked.follow, None))
 }
 
-/// The output of a push that is there, from its beginning; with `follow` until the push has ended.
-pub(crate) fn read(api: Api, id: PushId, follow: bool) -> Response {
-    let reader = Reader { api, id, next: 0, follow };
+/// The output of a push that is there, from its beginning; with `follow` until the push has ended. `place` is
+/// held as long as it is read.
+pub(crate) fn read(api: Api, id: PushId, follow: bool, place: Option<Place<UserName>>) -> Response {
+    let reader = Reader { api, id, next: 0, follow, _place: place };
     let body = HttpBody::from_stream(stream::try_unfold(reader, Reader::page));
     ([(CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
 }
@@ -92,6 +94,7 @@ struct Reader {
     id: PushId,
     next: u64,
     follow: bool,
+    _place: Option<Place<UserName>>,
 }
 
 impl Reader {

@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use ruko_api_types::{Authenticate, Authenticated, INVALID_TOKEN, NewToken, UserToken};
+use ruko_api_types::{
+    Access, Authenticate, Authenticated, INSUFFICIENT_SCOPE, INVALID_TOKEN, NewToken, UserToken,
+};
 use ruko_core::UserName;
 
 use super::{created, user_named};
@@ -12,6 +14,7 @@ use crate::api::Api;
 use crate::clock::{self, Millis};
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{At, Body};
+use crate::platform;
 use crate::store::authorizations::{self, NewAuthorization};
 use crate::token::Token;
 
@@ -22,12 +25,27 @@ pub(crate) async fn owner(
 ) -> Answer<Json<Authenticated>> {
     let mut db = api.store.read().await?;
     let digest = Token::presented(&asked.token).digest();
-    if let Some(user) = authorizations::user_of_token(&mut db, &digest, clock::now()).await? {
-        return Ok(Json(Authenticated { user }));
+    let found = authorizations::of_token(&mut db, &digest).await?;
+    match found.filter(|(authorization, _)| !authorization.has_expired(clock::now())) {
+        Some((authorization, user)) if platform::covers_git(&authorization.scope, asked.access) => {
+            Ok(Json(Authenticated { user: user.name }))
+        }
+        Some((authorization, _)) => Err(too_narrow(&authorization.scope, asked.access)),
+        None => {
+            api.throttles.wrong_token(asked.address, clock::now())?;
+            let message = "The token is nobody's, or has expired.";
+            Err(ApiFault::particular(StatusCode::UNAUTHORIZED, INVALID_TOKEN, message))
+        }
     }
-    api.throttles.wrong_token(asked.address, clock::now())?;
-    let message = "The token is nobody's, or has expired.";
-    Err(ApiFault::particular(StatusCode::UNAUTHORIZED, INVALID_TOKEN, message))
+}
+
+fn too_narrow(scope: &str, access: Access) -> ApiFault {
+    let what = match access {
+        Access::Read => "fetching",
+        Access::Write => "pushing",
+    };
+    let message = format!("The scope of this token, `{scope}`, does not cover {what}.");
+    ApiFault::particular(StatusCode::FORBIDDEN, INSUFFICIENT_SCOPE, message)
 }
 
 /// `POST /internal/users/{user}/tokens`

@@ -14,6 +14,7 @@ use axum::extract::{Form, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ruko_api_types::platform::{BrowserLogin, BrowserToken, NewAuthorization, NewBrowserLogin as Asked};
+use ruko_http::network;
 use serde::Deserialize;
 
 use super::Who;
@@ -91,7 +92,12 @@ async fn begin(
     }))
 }
 
-async fn wait(State(api): State<Api>, headers: HeaderMap) -> Answer<Json<BrowserToken>> {
+async fn wait(
+    State(api): State<Api>,
+    CameFrom(address): CameFrom,
+    headers: HeaderMap,
+) -> Answer<Json<BrowserToken>> {
+    let _place = api.login_waiters.take(&network(address)).map_err(ApiFault::full)?;
     let secret = Credentials::of(&headers).map(Credentials::token);
     let secret = secret.ok_or_else(|| ApiFault::not_logged_in("The login's secret is missing."))?;
     let held = tokio::time::timeout(HELD, async {

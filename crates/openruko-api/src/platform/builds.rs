@@ -215,9 +215,10 @@ async fn follow(
         return Err(missing());
     }
     let mut db = api.store.read().await?;
-    pushes::find(&mut db, &id).await?.ok_or_else(missing)?;
+    let push = pushes::find(&mut db, &id).await?.ok_or_else(missing)?;
     drop(db);
-    Ok(output::read(api, id, true))
+    let place = api.output_readers.take(&push.user).map_err(ApiFault::full)?;
+    Ok(output::read(api, id, true, Some(place)))
 }
 
 /// As clients see it.

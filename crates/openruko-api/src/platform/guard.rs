@@ -11,6 +11,7 @@ use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, X_CONTENT_TYPE_O
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use ruko_api_types::Access;
 use ruko_core::AppName;
 use ruko_http::ClientAddress;
 use sqlx::AnyConnection;
@@ -23,6 +24,7 @@ use crate::api::Api;
 use crate::clock;
 use crate::errors::{Answer, ApiFault};
 use crate::rights;
+use crate::router::unsecret;
 use crate::store::Sql;
 use crate::store::apps::{self, AppRow};
 use crate::store::audit::{self, Change};
@@ -107,10 +109,20 @@ pub(super) async fn caller(db: &mut AnyConnection, headers: &HeaderMap) -> Answe
 
 fn require_scope(caller: &Caller, rule: &Rule) -> Answer<()> {
     let scope = &caller.authorization.scope;
-    if scope.split_whitespace().any(|word| scope_allows(word, rule.realm, rule.method.is_safe())) {
+    if covers(scope, rule.realm, rule.method.is_safe()) {
         return Ok(());
     }
     Err(ApiFault::not_allowed(format!("The scope of this token, `{scope}`, does not cover this call.")))
+}
+
+/// Whether a token of this scope is good for git: what is fetched and pushed belongs to apps, and a push
+/// changes them.
+pub(crate) fn covers_git(scope: &str, access: Access) -> bool {
+    covers(scope, Realm::Apps, access == Access::Read)
+}
+
+fn covers(scope: &str, realm: Realm, is_read: bool) -> bool {
+    scope.split_whitespace().any(|word| scope_allows(word, realm, is_read))
 }
 
 /// How far each scope goes: <https://devcenter.heroku.com/articles/oauth#scopes>.
@@ -153,7 +165,7 @@ fn change(rule: &Rule, caller: &Caller, app: Option<&AppRow>, request: &Request)
         address: address.unwrap_or_default(),
         action: format!("{} {}", rule.method, rule.path),
         app: app.map(about),
-        detail: request.uri().path().to_owned(),
+        detail: unsecret(request.uri().path()),
     }
 }
 

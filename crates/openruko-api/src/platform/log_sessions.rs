@@ -8,11 +8,11 @@ use std::time::Duration;
 use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use ruko_api_types::platform::{LogSession, NewLogSession, Permission};
-use tokio::sync::OwnedSemaphorePermit;
+use ruko_http::Place;
 use tokio::time::Instant;
 
 use super::caller::{Caller, TheApp};
@@ -95,10 +95,7 @@ async fn read(State(api): State<Api>, At(secret): At<String>, headers: HeaderMap
     let session = log_sessions::find(&mut db, &secret, clock::now()).await?;
     let session = session.ok_or_else(|| ApiFault::missing("stream", "This log stream is over."))?;
     drop(db);
-    let place = api.log_readers.clone().try_acquire_owned().map_err(|_| {
-        let message = "Too many logs are being read at this moment: try again later.";
-        ApiFault::particular(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
-    })?;
+    let place = api.log_readers.take(&session.user_id).map_err(ApiFault::full)?;
     let seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
     let wanted = Wanted { dyno: session.dyno.clone(), source: session.source.clone() };
     let reader = Reader { api, secret, session, wanted, position: seen, begun: false, _place: place };
@@ -115,7 +112,7 @@ struct Reader {
     /// None before the first lines.
     position: Option<Position>,
     begun: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place<String>,
 }
 
 /// A piece of the answer. None of them fails: what breaks off is an error to the CLI, what ends it resumes.

@@ -54,6 +54,7 @@ use crate::errors::ApiFault;
 use crate::rights::Need;
 
 pub(crate) use call_limit::CallLimit;
+pub(crate) use guard::covers_git;
 pub(crate) use ids::public as public_id;
 use route::Route;
 

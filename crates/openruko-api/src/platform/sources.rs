@@ -117,6 +117,9 @@ async fn upload(
 ) -> Answer<StatusCode> {
     let uploads = uploads(&api)?;
     let mut db = api.store.read().await?;
+    let opened = find(&mut db, &called, secret.put.as_ref(), |source| &source.put_digest).await?;
+    let _place = uploads.begin(&opened.id).map_err(refused)?;
+    // Once more: another one may have come to its end until there was a place.
     let source = find(&mut db, &called, secret.put.as_ref(), |source| &source.put_digest).await?;
     drop(db);
     if source.stored.is_some() {
@@ -159,6 +162,9 @@ fn refused(why: Refused) -> ApiFault {
         Refused::NoRoom => {
             let message = "The disk for tarballs is full: try again later, and tell the server's admin.";
             ApiFault::particular(StatusCode::INSUFFICIENT_STORAGE, "disk_full", message)
+        }
+        Refused::Coming => {
+            ApiFault::conflict("source_taken", "A tarball is being sent to this URL at this moment.")
         }
         Refused::Disk(error) => ApiFault::Internal(format!("uploads: {error}")),
     }

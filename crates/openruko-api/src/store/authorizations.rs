@@ -1,6 +1,5 @@
 //! Tokens of users, by their digests.
 
-use ruko_core::UserName;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row};
 
@@ -110,16 +109,6 @@ pub(crate) async fn insert(
 /// Forgets tokens that expired long ago: until then they are told why they are refused.
 pub(crate) async fn forget_expired(db: &mut AnyConnection, before: Millis) -> Sql<()> {
     sqlx::query("DELETE FROM authorizations WHERE expires_at < $1").bind(before).execute(db).await.map(drop)
-}
-
-/// Who a token belongs to, for those who need no more than the name.
-pub(crate) async fn user_of_token(
-    db: &mut AnyConnection,
-    digest: &str,
-    now: Millis,
-) -> Sql<Option<UserName>> {
-    let found = of_token(db, digest).await?;
-    Ok(found.filter(|(authorization, _)| !authorization.has_expired(now)).map(|(_, user)| user.name))
 }
 
 /// Oldest first.

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ruko_api_client::Authentication;
-use ruko_api_types::{Authenticate, NewToken, NewUser};
+use ruko_api_types::{Access, Authenticate, NewToken, NewUser};
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret};
 
@@ -138,7 +138,8 @@ fn wrong_tokens_are_throttled_by_address_and_right_ones_pass() {
     let world = World::new();
     let ada = account(&world, "ada");
     let ask = |token: &str, last: u8| {
-        let asked = Authenticate { token: token.into(), address: [192, 0, 2, last].into() };
+        let address = [192, 0, 2, last].into();
+        let asked = Authenticate { token: token.into(), access: Access::Write, address };
         world.serve.authenticate(&asked).unwrap()
     };
     for _ in 0..100 {
@@ -204,6 +205,33 @@ fn a_narrow_token_makes_no_wider_one() {
             assert_eq!(narrow.send(method, path, &[], b"").refused().0, 403, "{scope}: {method} {path}");
         }
         assert_eq!(narrow.get("/account").status, 200);
+    }
+}
+
+#[test]
+fn a_token_is_good_for_git_as_far_as_its_scope_reaches() {
+    let world = World::new();
+    let ada = account(&world, "ada");
+    let ask = |token: &str, access| {
+        let asked = Authenticate { token: token.into(), access, address: [192, 0, 2, 1].into() };
+        world.serve.authenticate(&asked).unwrap()
+    };
+    let good = Authentication::User(user("ada"));
+    for (scope, may_read, may_write) in [
+        ("global", true, true),
+        ("identity", false, false),
+        ("read", true, false),
+        ("read-protected", true, false),
+        ("write", true, true),
+        ("write-protected", true, true),
+    ] {
+        let token = token_of(&ada.post(LOGIN, json!({ "scope": [scope] })).with(201));
+        for (access, may) in [(Access::Read, may_read), (Access::Write, may_write)] {
+            match ask(&token, access) {
+                Authentication::TooNarrow(why) => assert!(!may && why.contains(scope), "{scope}: {why}"),
+                other => assert!(may && other == good, "{scope}: {other:?}"),
+            }
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Builds at the Platform API: of tarballs, and as a list of git pushes, too.
 
-use std::io::Read;
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use ruko_api_client::ApiClientError;
 use ruko_api_types::{Abort, Commit, Output, Push, TakeBuild};
@@ -169,6 +170,30 @@ fn only_what_was_uploaded_here_is_built() {
         let blob = json!({ "source_blob": { "url": get, "version": bad } });
         assert_eq!(matt.post("/apps/shop/builds", blob).refused().0, 422);
     }
+}
+
+#[test]
+fn one_tarball_at_a_time_comes_to_a_source() {
+    let world = World::new();
+    let matt = shop(&world);
+    let source = source(&matt);
+    let target = path(&source["put_url"]);
+    let mut slow = TcpStream::connect(world.public_url.strip_prefix("http://").unwrap()).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = format!("PUT {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na");
+    slow.write_all(head.as_bytes()).unwrap();
+    let uploads = world.home.dir.path().join("uploads");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::fs::read_dir(&uploads).unwrap().count() == 0 && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let (status, id, why) = matt.send("PUT", path(&source["put_url"]), &[], b"other").refused();
+    assert_eq!((status, id.as_str()), (409, "source_taken"), "{why}");
+    slow.write_all(b"bc").unwrap();
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert_eq!(matt.send("GET", path(&source["get_url"]), &[], b"").text, "abc");
 }
 
 #[test]

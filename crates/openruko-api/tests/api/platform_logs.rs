@@ -189,6 +189,21 @@ fn a_stream_is_over_when_its_time_its_app_or_its_readers_right_is() {
 }
 
 #[test]
+fn nobody_takes_every_place_of_those_who_read_logs() {
+    let world = World::new();
+    let matt = Developer::named(&world, "matt");
+    matt.app("shop");
+    let ann = Developer::named(&world, "ann");
+    world.gives("ann", "view");
+    let of_matt = session(&matt, json!({ "tail": true }));
+    let mut held: Vec<Stream> = (0..32).map(|_| Stream::open(&world, &of_matt, None)).collect();
+    let (status, id, _) = anyone(&world, &of_matt).refused();
+    assert_eq!((status, id.as_str()), (429, "too_many_connections"));
+    Stream::open(&world, &session(&ann, json!({ "tail": true })), None).until("Release v1");
+    held.iter_mut().for_each(|stream| drop(stream.until("Release v1")));
+}
+
+#[test]
 fn a_stream_ends_with_the_server() {
     let mut world = World::new();
     let matt = Developer::named(&world, "matt");

@@ -333,7 +333,10 @@ fn said(head: &str, body: &str) -> (u16, String) {
         let asked: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(asked["address"], "127.0.0.1");
         return match asked["token"].as_str().unwrap() {
-            "good" => (200, r#"{"user":"ada"}"#.to_owned()),
+            "narrow" if asked["access"] == "write" => {
+                (403, error("insufficient_scope", "It does not cover pushing."))
+            }
+            "good" | "narrow" => (200, r#"{"user":"ada"}"#.to_owned()),
             "throttled" => (429, error("rate_limit", "Too many attempts. Try again in a minute.")),
             _ => (401, error("invalid_token", "No such token.")),
         };

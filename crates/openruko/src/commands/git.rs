@@ -11,7 +11,7 @@ use ruko_client::{KnownServer, ServerUrl, Servers, is_loopback};
 use ruko_core::{AppName, Fault, Hint};
 
 use super::session::{AppArgs, Session};
-use super::{Done, Error};
+use super::{Done, Error, TOKEN_VARIABLE};
 
 /// The name of the remote that `create` adds.
 pub(crate) const REMOTE: &str = "openruko";
@@ -96,9 +96,11 @@ fn credentials(operation: &str, session: &Session) -> Done {
         return Ok(());
     }
     let asked = question(io::stdin().lock())?;
-    let server = match &session.wanted {
-        Some(_) => Some(session.server()?.1).filter(|server| asked.is_for(server)),
-        None => Servers::load(&session.home)?.servers.into_values().find(|server| asked.is_for(server)),
+    // A token of the environment is for the server that is meant when none is named, and for no other.
+    let is_one_meant = session.wanted.is_some() || std::env::var_os(TOKEN_VARIABLE).is_some();
+    let server = match is_one_meant {
+        true => Some(session.server()?.1).filter(|server| asked.is_for(server)),
+        false => Servers::load(&session.home)?.servers.into_values().find(|server| asked.is_for(server)),
     };
     if let Some(server) = server {
         let token = session.token(&server.url)?;
@@ -149,7 +151,7 @@ fn origin(url: &str) -> Option<(&str, &str)> {
 
 /// Adds the remote or changes it; gives its address.
 pub(crate) fn set_remote(args: &RemoteArgs, server: &KnownServer, app: &str) -> Result<String, Error> {
-    let url = repository(args.http_git, server, app);
+    let url = repository(args.http_git, server, &checked(app)?);
     let known = remotes()?.iter().any(|remote| remote.name == args.remote);
     let verb = if known { "set-url" } else { "add" };
     git(["remote", verb, "--", &args.remote, &url])?;
@@ -163,14 +165,17 @@ pub(crate) fn set_remote(args: &RemoteArgs, server: &KnownServer, app: &str) -> 
 /// Changes where remotes lead after an app got another name, or removes those of one that is gone.
 pub(crate) fn follow(server: &KnownServer, old: &str, new: Option<&str>) -> Result<Vec<String>, Error> {
     let patterns = Patterns::of(server);
+    let new = new.map(checked).transpose()?;
     let mut changed = Vec::new();
     for remote in remotes()? {
         let Some((pattern, app)) = patterns.matching(&remote.url) else { continue };
         if app.as_str() != old {
             continue;
         }
-        match new {
-            Some(new) => git(["remote", "set-url", "--", &remote.name, &pattern.replace("{app}", new)])?,
+        match &new {
+            Some(new) => {
+                git(["remote", "set-url", "--", &remote.name, &pattern.replace("{app}", new.as_str())])?
+            }
             None => git(["remote", "remove", "--", &remote.name])?,
         }
         changed.push(remote.name);
@@ -178,9 +183,17 @@ pub(crate) fn follow(server: &KnownServer, old: &str, new: Option<&str>) -> Resu
     Ok(changed)
 }
 
-fn repository(http: bool, server: &KnownServer, app: &str) -> String {
+fn repository(http: bool, server: &KnownServer, app: &AppName) -> String {
     let pattern = if http { &server.git_url } else { &server.ssh_url };
-    pattern.replace("{app}", app)
+    pattern.replace("{app}", app.as_str())
+}
+
+/// An app's name as a server gave it. It becomes part of an address, and the name of a directory: another one
+/// could lead git anywhere.
+fn checked(name: &str) -> Result<AppName, Error> {
+    let foreign =
+        || Fault::refused(format!("the server calls the app `{}`, which is no name", name.escape_debug()));
+    name.parse().map_err(|_| foreign().into())
 }
 
 /// The setting by which git asks this program for the token.
@@ -190,14 +203,15 @@ fn helper(server: &KnownServer) -> (String, String) {
 }
 
 fn clone(args: &RemoteArgs, server: &KnownServer, app: &str, directory: Option<&str>) -> Done {
-    let url = repository(args.http_git, server, app);
+    let app = checked(app)?;
+    let url = repository(args.http_git, server, &app);
     let mut process = Process::new("git");
     process.args(["clone", "--origin", &args.remote]);
     if args.http_git {
         let (name, value) = helper(server);
         process.args(["--config", &format!("{name}={value}")]);
     }
-    process.args(["--", &url, directory.unwrap_or(app)]);
+    process.args(["--", &url, directory.unwrap_or(app.as_str())]);
     let status = process.status().fault("cannot run git")?;
     match status.success() {
         true => Ok(()),

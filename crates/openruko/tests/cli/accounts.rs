@@ -147,6 +147,25 @@ fn a_token_of_the_environment_counts_more_and_credentials_of_others_eyes_are_not
 }
 
 #[test]
+fn git_gets_a_token_of_the_environment_for_the_server_that_is_meant_alone() {
+    let developer = Developer::logged_in(|_| None);
+    let other = Mock::start(|seen| match seen.path.as_str() {
+        "/openruko" => Some(ok(json!({
+            "name": "openruko", "version": "0.1.0", "git_url": "https://git.other.test/{app}.git",
+            "ssh_url": "ssh://git@other.test/{app}.git", "web_url": "https://{app}.other.test",
+        }))),
+        _ => None,
+    });
+    developer.typing(&["login", &other.url, "--name", "other", "--token-stdin"], TOKEN).ok();
+    let asked = |host: &str| {
+        let question = format!("protocol=https\nhost={host}\n\n");
+        developer.with(&["git:credentials", "get"], &question, &[("OPENRUKO_TOKEN", "HRKU-ci")]).ok().out
+    };
+    assert_eq!(asked("git.example.test"), "username=openruko\npassword=HRKU-ci\n");
+    assert_eq!(asked("git.other.test"), "");
+}
+
+#[test]
 fn git_gets_the_token_for_the_git_host_alone() {
     let developer = Developer::logged_in(|_| None);
     let asked = |host: &str, protocol: &str| {

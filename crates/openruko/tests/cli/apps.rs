@@ -64,6 +64,24 @@ fn over_https_git_asks_this_program_for_the_token() {
 }
 
 #[test]
+fn a_server_cannot_lead_git_elsewhere_by_the_name_of_an_app() {
+    for name in ["../elsewhere", "/tmp/elsewhere", "-x", "a/b"] {
+        let developer = Developer::logged_in(move |seen| match seen.call().as_str() {
+            "GET /apps/shop" | "POST /apps" | "PATCH /apps/shop" => Some(ok(app(name))),
+            _ => None,
+        });
+        developer.git(&["init", "--quiet"]);
+        for args in [&["git:clone", "-a", "shop"][..], &["git:remote", "-a", "shop"], &["create", "shop"]] {
+            developer.run(args).says(1, "which is no name");
+        }
+        assert_eq!(developer.git(&["remote"]), "");
+        developer.git(&["remote", "add", "openruko", "ssh://git@example.test/shop.git"]);
+        developer.run(&["apps:rename", "other", "-a", "shop"]).says(1, "which is no name");
+        assert_eq!(developer.git(&["remote", "get-url", "openruko"]), "ssh://git@example.test/shop.git");
+    }
+}
+
+#[test]
 fn remotes_follow_a_new_name_and_go_with_the_app() {
     let developer = in_repository();
     developer.run(&["create", "shop"]).ok();
