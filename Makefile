@@ -5,6 +5,8 @@ DESTDIR ?=
 # dev or release
 PROFILE ?= release
 STATE   ?= /var/lib/openruko-demo
+# Of fuzzing; make test does less.
+SECONDS ?= 600
 
 bindir     = $(DESTDIR)$(PREFIX)/bin
 libexecdir = $(DESTDIR)$(PREFIX)/libexec/openruko
@@ -29,11 +31,11 @@ RUN_PACKAGES   = lxc uidmap nftables iproute2 e2fsprogs openssh-server openssh-c
 STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq openssl python3 python3-dev \
   python3-pip tar xz-utils
 # What building and testing openruko itself takes.
-DEV_PACKAGES   = gcc libc6-dev make postgresql shellcheck
+DEV_PACKAGES   = gcc libc6-dev make postgresql shellcheck python3-venv
 
-SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* buildpacks/*/bin/* demo/*.sh crates/*/src/*.sh) .ci/run
+SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* buildpacks/*/bin/* demo/*.sh tests/*/*.sh crates/*/src/*.sh) .ci/run
 
-.PHONY: help deps build install demo test need-root lint unit system bench clean
+.PHONY: help deps build install demo test need-root lint unit system fuzz-api bench clean
 
 # The targets of `make test` need what `deps` installs, and one checkout; cargo uses all processors anyway.
 .NOTPARALLEL:
@@ -44,6 +46,7 @@ help:
 	@echo 'make install   install below PREFIX (now: $(PREFIX)), staged below DESTDIR'
 	@echo 'make demo      run the whole platform on STATE (now: $(STATE)) and push sample apps through it'
 	@echo 'make test      every check and test; needs root for the system tests'
+	@echo 'make fuzz-api  fuzz the Platform API for SECONDS (now: $(SECONDS))'
 	@echo 'make bench     measure; figures go to target/bench/results.json'
 	@echo 'make clean     remove what was built'
 
@@ -83,6 +86,7 @@ demo: deps
 	$(ROOT) demo/demo.sh $(STATE)
 
 test: need-root deps lint unit system
+	$(MAKE) fuzz-api SECONDS=45
 
 # First of all: nobody should wait minutes for this.
 need-root:
@@ -104,6 +108,11 @@ system: need-root
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --package ruko-container --features system --test system
 	$(CARGO) test --locked --package openruko-tests --features system --test system
+
+# Python's packages come from the index that pip is configured for, once.
+fuzz-api:
+	$(CARGO) build --locked --package openruko-api
+	tests/fuzz-api/run.sh $(SECONDS) $(TARGET_DIR)/debug/openruko-api $(TARGET_DIR)/schemathesis
 
 bench: deps
 	$(MAKE) build

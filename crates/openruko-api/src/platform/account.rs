@@ -42,12 +42,12 @@ pub(super) fn routes() -> Vec<Route> {
         get("/account/features/{feature}", Who::User, no_feature)
             .about(Realm::Identity)
             .says("No features of accounts")
-            .gives::<Value>(),
+            .refuses(),
         nothing("/account/app-transfers", "No transfers wait for an answer"),
         get("/accounts/{account}/actions/get-quota", Who::User, no_quota)
             .about(Realm::Identity)
             .says("No quotas")
-            .gives::<Value>(),
+            .refuses(),
         nothing("/teams", "No teams"),
         nothing("/organizations", "No teams, under their older name"),
         nothing("/enterprise-accounts", "No enterprise accounts"),

@@ -26,27 +26,36 @@ fn lists() -> Vec<Route> {
 
 fn refusals() -> Vec<Route> {
     vec![
-        post("/apps/{app}/addons", OPERATE, refuse).says("Add an add-on: refused"),
-        post("/addon-attachments", Who::User, refuse).says("Attach an add-on: refused"),
+        post("/apps/{app}/addons", OPERATE, refuse).says("Add an add-on: refused").refuses(),
+        post("/addon-attachments", Who::User, refuse).says("Attach an add-on: refused").refuses(),
     ]
 }
 
 fn not_there() -> Vec<Route> {
     vec![
-        post("/actions/addons/resolve", Who::User, no_addon).says("Find an add-on: there is none"),
+        post("/actions/addons/resolve", Who::User, no_addon).says("Find an add-on: there is none").refuses(),
         post("/actions/addon-attachments/resolve", Who::User, no_attachment)
-            .says("Find an attachment: there is none"),
-        get("/addons/{addon}", Who::User, no_addon).says("An add-on: there is none"),
-        get("/addons/{addon}/addon-attachments", Who::User, no_addon).says("An add-on: there is none"),
-        get("/addon-attachments/{attachment}", Who::User, no_attachment).says("An attachment: there is none"),
+            .says("Find an attachment: there is none")
+            .refuses(),
+        get("/addons/{addon}", Who::User, no_addon).says("An add-on: there is none").refuses(),
+        get("/addons/{addon}/addon-attachments", Who::User, no_addon)
+            .says("An add-on: there is none")
+            .refuses(),
+        get("/addon-attachments/{attachment}", Who::User, no_attachment)
+            .says("An attachment: there is none")
+            .refuses(),
         delete("/addon-attachments/{attachment}", Who::User, no_attachment)
-            .says("An attachment: there is none"),
-        get("/addon-services/{service}", Who::User, no_service).says("An add-on service: there is none"),
+            .says("An attachment: there is none")
+            .refuses(),
+        get("/addon-services/{service}", Who::User, no_service)
+            .says("An add-on service: there is none")
+            .refuses(),
         get("/addon-services/{service}/plans", Who::User, no_service)
-            .says("An add-on service: there is none"),
-        get("/apps/{app}/addons/{addon}", VIEW, no_addon).says("An add-on: there is none"),
-        patch("/apps/{app}/addons/{addon}", OPERATE, no_addon).says("An add-on: there is none"),
-        delete("/apps/{app}/addons/{addon}", OPERATE, no_addon).says("An add-on: there is none"),
+            .says("An add-on service: there is none")
+            .refuses(),
+        get("/apps/{app}/addons/{addon}", VIEW, no_addon).says("An add-on: there is none").refuses(),
+        patch("/apps/{app}/addons/{addon}", OPERATE, no_addon).says("An add-on: there is none").refuses(),
+        delete("/apps/{app}/addons/{addon}", OPERATE, no_addon).says("An add-on: there is none").refuses(),
     ]
 }
 

@@ -24,8 +24,8 @@ use crate::store::{discarded, pushes};
 pub(super) fn routes() -> Vec<Route> {
     vec![
         post("/apps", Who::User, create).says("Create an app").takes::<NewApp>().creates::<App>(),
-        get("/apps", Who::User, list).says("Every app that one may see").gives::<Vec<App>>(),
-        get("/users/~/apps", Who::User, list).says("Every app that one may see").gives::<Vec<App>>(),
+        get("/apps", Who::User, list).says("Every app that one may see").pages::<App>(),
+        get("/users/~/apps", Who::User, list).says("Every app that one may see").pages::<App>(),
         get("/apps/{app}", VIEW, show).says("An app").gives::<App>(),
         patch("/apps/{app}", OPERATE, change)
             .says("Rename it, set its stack or its maintenance mode")

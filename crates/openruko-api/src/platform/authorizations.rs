@@ -50,6 +50,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         post("/oauth/authorizations", Who::Anyone, create)
             .says("Log in with Basic e-mail and password, or make another token with one of global scope")
+            .heeds("Heroku-Two-Factor-Code", "A code of the authenticator app, or a recovery code.")
             .takes::<Asked>()
             .creates::<Authorization>(),
         account(get("/oauth/authorizations", Who::User, list).says("Tokens").gives::<Vec<Authorization>>()),
@@ -68,7 +69,7 @@ pub(super) fn routes() -> Vec<Route> {
         account(get("/oauth/sessions", Who::User, none).says("No sessions").gives::<Vec<Value>>()),
         account(delete("/oauth/sessions/{session}", Who::User, no_session))
             .says("There are no sessions")
-            .gives::<Value>(),
+            .refuses(),
         account(get("/oauth/clients", Who::User, none).says("No clients").gives::<Vec<Value>>()),
     ]
 }

@@ -9,12 +9,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ruko_api_types::platform::{BrowserLogin, BrowserToken, NewAuthorization, NewBrowserLogin as Asked};
 use ruko_http::network;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Who;
@@ -27,7 +27,7 @@ use crate::api::Api;
 use crate::clock::{self, Millis};
 use crate::controllers::created;
 use crate::errors::{Answer, ApiFault};
-use crate::extract::{At, Body};
+use crate::extract::{At, Body, Form};
 use crate::store::browser_logins::{self, BrowserLoginRow, NewBrowserLogin, Status};
 use crate::store::users;
 use crate::token::Token;
@@ -56,7 +56,7 @@ pub(super) fn routes() -> Vec<Route> {
             .says("Wait for the token, with the login's secret as Bearer; 503: ask again")
             .gives::<BrowserToken>(),
         get(PAGE, Who::Anyone, page).says("The page for the browser").streams("text/html"),
-        post(PAGE, Who::Anyone, answer).says("The page's form").streams("text/html"),
+        post(PAGE, Who::Anyone, answer).says("The page's form").takes_form::<Typed>().streams("text/html"),
     ]
 }
 
@@ -193,14 +193,17 @@ fn question(login: &BrowserLoginRow, address: IpAddr) -> Question<'_> {
 }
 
 /// What the form sends.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Typed {
+    /// A name or an e-mail address.
     #[serde(default)]
     name: String,
     #[serde(default)]
     password: String,
+    /// Of the second factor, where the account has one.
     #[serde(default)]
     code: String,
+    /// `allow`; anything else denies.
     decision: String,
 }
 
@@ -208,9 +211,8 @@ async fn answer(
     State(api): State<Api>,
     CameFrom(address): CameFrom,
     At(secret): At<String>,
-    typed: Result<Form<Typed>, FormRejection>,
+    Form(typed): Form<Typed>,
 ) -> Answer<Response> {
-    let Form(typed) = typed.map_err(|refused| ApiFault::malformed(refused.status(), refused.body_text()))?;
     let Some(login) = open(&api, &secret).await? else { return Ok(login_page::over()) };
     if typed.decision != "allow" {
         return settle(&api, &login, None).await;

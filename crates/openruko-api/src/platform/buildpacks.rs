@@ -29,6 +29,9 @@ pub(super) fn routes() -> Vec<Route> {
             .gives::<Vec<BuildpackInstallation>>(),
         get("/buildpacks", Who::Anyone, search)
             .says("Buildpacks that have names")
+            .asks("in[namespace]", "Only those of this namespace.")
+            .asks("in[name]", "Only those of this name, without the namespace.")
+            .asks("like[description]", "Only those whose description has this in it.")
             .gives::<Vec<RegistryBuildpack>>(),
         get("/buildpacks/{buildpack}", Who::Anyone, look_up)
             .says("A buildpack by its name")

@@ -42,9 +42,7 @@ pub(super) fn routes() -> Vec<Route> {
             .says("Build a tarball and release it")
             .takes::<NewBuild>()
             .creates::<Build>(),
-        get("/apps/{app}/builds", VIEW, list)
-            .says("Builds, those of git pushes included")
-            .gives::<Vec<Build>>(),
+        get("/apps/{app}/builds", VIEW, list).says("Builds, those of git pushes included").pages::<Build>(),
         get("/apps/{app}/builds/{build}", VIEW, show).says("A build").gives::<Build>(),
         delete("/apps/{app}/builds/{build}", DEPLOY, cancel).says("Cancel a build").gives::<Build>(),
         delete("/apps/{app}/build-cache", DEPLOY, throw_cache_away)
@@ -52,6 +50,7 @@ pub(super) fn routes() -> Vec<Route> {
             .gives::<App>(),
         get("/builds/{build}/output", Who::Anyone, follow)
             .says("What a build prints, followed until its end")
+            .opens_with("secret", "As in the build's `output_stream_url`.")
             .streams("text/plain"),
     ]
 }

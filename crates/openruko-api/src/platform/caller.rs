@@ -84,6 +84,10 @@ impl Credentials {
             return None;
         }
         let text = String::from_utf8(BASE64_STANDARD.decode(rest.trim()).ok()?).ok()?;
+        // Nor does a database take it: see `extract`.
+        if text.contains('\0') {
+            return None;
+        }
         let (name, password) = text.split_once(':')?;
         Some(match name {
             "" => Self::Token(Token::presented(password)),
@@ -119,7 +123,7 @@ mod tests {
         assert!(of(&basic("ada@example.test:p:w")).is_some_and(|c| {
             c == Credentials::Password { name: "ada@example.test".into(), password: "p:w".into() }
         }));
-        for nothing in ["Bearer", "Digest x", "Basic ???", &basic("no colon")] {
+        for nothing in ["Bearer", "Digest x", "Basic ???", &basic("no colon"), &basic("a\0:b")] {
             assert!(of(nothing).is_none(), "{nothing}");
         }
     }

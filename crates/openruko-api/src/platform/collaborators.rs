@@ -32,7 +32,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 fn at(all: &'static str, one: &'static str) -> Vec<Route> {
     vec![
-        get(all, VIEW, list).says("Who has access to an app").gives::<Vec<Collaborator>>(),
+        get(all, VIEW, list).says("Who has access to an app").pages::<Collaborator>(),
         post(all, MANAGE, add)
             .says("Give somebody access")
             .takes::<NewCollaborator>()

@@ -22,7 +22,7 @@ use crate::store::sni_endpoints;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/apps/{app}/domains", VIEW, list).says("The host names of an app").gives::<Vec<Domain>>(),
+        get("/apps/{app}/domains", VIEW, list).says("The host names of an app").pages::<Domain>(),
         post("/apps/{app}/domains", OPERATE, create)
             .says("Add a host name")
             .takes::<NewDomain>()

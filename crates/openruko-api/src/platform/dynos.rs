@@ -24,7 +24,7 @@ use crate::store::releases::{self, ReleaseRow};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/apps/{app}/dynos", VIEW, list).says("Dynos").gives::<Vec<Dyno>>(),
+        get("/apps/{app}/dynos", VIEW, list).says("Dynos").pages::<Dyno>(),
         post("/apps/{app}/dynos", OPERATE, run)
             .says("Run a command in a dyno of its own")
             .takes::<NewDyno>()

@@ -35,7 +35,10 @@ pub(super) fn routes() -> Vec<Route> {
             .says("A place where the log of an app can be read")
             .takes::<NewLogSession>()
             .creates::<LogSession>(),
-        get("/streams/{secret}", Who::Anyone, read).says("The lines of a log").streams("text/event-stream"),
+        get("/streams/{secret}", Who::Anyone, read)
+            .says("The lines of a log")
+            .heeds("Last-Event-ID", "Where an earlier answer broke off.")
+            .streams("text/event-stream"),
     ]
 }
 
@@ -52,6 +55,9 @@ const USUAL_LINES: u32 = 100;
 
 /// The most of them: what Heroku keeps.
 const MAX_LINES: u32 = 1500;
+
+/// Longer than every name of a dyno, in bytes.
+const MAX_SELECTOR: usize = 100;
 
 /// The CLI gives up after 300 seconds without a byte.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -74,8 +80,8 @@ async fn create(
         user_id: caller.user.id,
         lines: new.lines.unwrap_or(USUAL_LINES).min(MAX_LINES) as usize,
         tail: new.tail,
-        dyno: new.dyno,
-        source: new.source,
+        dyno: new.dyno.map(selector).transpose()?,
+        source: new.source.map(selector).transpose()?,
         expires_at: now + if new.tail { LONG } else { BRIEF },
     };
     let id = log_sessions::insert(&mut db, &session, &secret, now).await?;
@@ -86,6 +92,15 @@ async fn create(
         created_at: clock::rfc3339(now),
         updated_at: clock::rfc3339(now),
     }))
+}
+
+/// What lines are asked for by.
+fn selector(raw: String) -> Answer<String> {
+    if raw.len() > MAX_SELECTOR {
+        let message = format!("`dyno` and `source` are names of at most {MAX_SELECTOR} bytes.");
+        return Err(ApiFault::invalid(message));
+    }
+    Ok(raw)
 }
 
 /// No token is asked for: the secret is in the URL.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::http::StatusCode;
 use axum::routing::{MethodRouter, get};
 use ruko_api_types::ApiError;
 use schemars::generate::{Contract, SchemaSettings};
@@ -10,8 +11,10 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::Who;
-use super::route::{Describe, Route};
+use super::route::{Describe, Parameter, Route, Taken};
 use crate::api::Api;
+
+const HTML: &str = "text/html";
 
 /// `GET /openapi.json`
 pub(super) fn serve(document: Arc<Value>) -> MethodRouter<Api> {
@@ -40,8 +43,8 @@ pub(super) fn document(routes: &[Route]) -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "openruko Platform API",
-            "version": "3",
-            "description": "The API that the Heroku CLI and openruko speak.",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The API that the Heroku CLI and openruko speak: version 3 of Heroku's Platform API.",
         },
         "paths": paths,
         "components": {
@@ -103,16 +106,11 @@ fn operation(route: &Route, taken: &mut SchemaGenerator, given: &mut SchemaGener
     let mut operation = json!({
         "summary": docs.summary,
         "operationId": operation_id(route),
-        "parameters": parameters(route.rule.path),
-        "responses": {
-            docs.status.as_str(): success(route, given),
-            "default": { "$ref": "#/components/responses/Error" },
-        },
+        "parameters": parameters(route),
+        "responses": responses(route, given),
     });
-    if let Some(describe) = docs.takes {
-        let mut schema = schema(describe, taken);
-        rename_references(&mut schema);
-        let content = json!({ "application/json": { "schema": schema } });
+    if let Some(body) = &docs.takes {
+        let content = json!({ body.media_type: content(body, taken) });
         operation["requestBody"] = json!({ "required": true, "content": content });
     }
     if route.rule.who == Who::Anyone {
@@ -121,9 +119,30 @@ fn operation(route: &Route, taken: &mut SchemaGenerator, given: &mut SchemaGener
     operation
 }
 
+fn content(body: &Taken, taken: &mut SchemaGenerator) -> Value {
+    let Some(describe) = body.describe else { return json!({}) };
+    let mut schema = schema(describe, taken);
+    rename_references(&mut schema);
+    json!({ "schema": schema })
+}
+
 fn schema(describe: Describe, generator: &mut SchemaGenerator) -> Value {
     let schema: Schema = describe(generator);
     schema.to_value()
+}
+
+fn responses(route: &Route, given: &mut SchemaGenerator) -> Value {
+    let mut responses = json!({ "default": refusal(route, given) });
+    let Some(status) = route.docs.status else { return responses };
+    let success = success(route, given);
+    if route.docs.is_paged {
+        let mut page = success.clone();
+        page["description"] = json!("A page of it: `Next-Range` asks for the next one.");
+        page["headers"]["Next-Range"] = text_header("The `Range` of the next page.");
+        responses[StatusCode::PARTIAL_CONTENT.as_str()] = page;
+    }
+    responses[status.as_str()] = success;
+    responses
 }
 
 fn success(route: &Route, given: &mut SchemaGenerator) -> Value {
@@ -134,24 +153,109 @@ fn success(route: &Route, given: &mut SchemaGenerator) -> Value {
     } else if let Some(media_type) = docs.media_type {
         response["content"] = json!({ media_type: {} });
     }
+    if docs.is_paged {
+        response["headers"] = json!({ "Content-Range": text_header("What of the list this is.") });
+    }
     response
+}
+
+/// What a browser gets is a page, refused or not.
+fn refusal(route: &Route, given: &mut SchemaGenerator) -> Value {
+    if route.docs.media_type != Some(HTML) {
+        return json!({ "$ref": "#/components/responses/Error" });
+    }
+    let error = given.subschema_for::<ApiError>();
+    json!({
+        "description": "Refused: what, why and what to do.",
+        "content": { "application/json": { "schema": error }, HTML: {} },
+    })
+}
+
+fn text_header(says: &str) -> Value {
+    json!({ "description": says, "schema": { "type": "string" } })
 }
 
 /// `GET /apps/{app}/config-vars` is `get_apps_app_config-vars`.
 fn operation_id(route: &Route) -> String {
     let method = route.rule.method.as_str().to_ascii_lowercase();
-    format!("{method}{}", route.rule.path.replace('/', "_").replace(['{', '}'], ""))
+    format!("{method}{}", route.rule.path.replace('/', "_").replace('~', "me").replace(['{', '}'], ""))
 }
 
-fn parameters(path: &str) -> Value {
-    let named = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let parameter = |name: &str| {
+/// Those of the path come first.
+fn parameters(route: &Route) -> Value {
+    let named = route.rule.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path = named.map(|name| {
         json!({
-            "name": name.trim_start_matches('*'),
+            "name": name,
             "in": "path",
             "required": true,
             "schema": { "type": "string", "minLength": 1 },
         })
-    };
-    Value::Array(named.map(parameter).collect())
+    });
+    let range = route.docs.is_paged.then_some(&RANGE);
+    in_path.chain(route.docs.parameters.iter().chain(range).map(parameter)).collect()
+}
+
+/// Of every list in pages.
+const RANGE: Parameter = Parameter {
+    name: "Range",
+    place: "header",
+    is_required: false,
+    says: "Which page, as in `id ..; max=100, order=desc`; what cannot be read asks for the first one.",
+};
+
+fn parameter(parameter: &Parameter) -> Value {
+    json!({
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.is_required,
+        "description": parameter.says,
+        "schema": { "type": "string" },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own_a_summary_and_the_parameters_of_its_path() {
+        let routes = crate::platform::routes();
+        let document = document(&routes);
+        let mut ids = BTreeSet::new();
+        for route in &routes {
+            let (method, path) = (route.rule.method.as_str().to_ascii_lowercase(), route.rule.path);
+            let operation = &document["paths"][path][&method];
+            assert!(!operation["summary"].as_str().unwrap().is_empty(), "{method} {path}");
+            assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{method} {path}");
+            let parameters = operation["parameters"].as_array().unwrap();
+            let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path").count();
+            assert_eq!(in_path, path.matches('{').count(), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document(&crate::platform::routes());
+        let mut references = Vec::new();
+        collect(&document, &mut references);
+        assert!(references.len() > 100);
+        for reference in references {
+            let at = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(at).is_some(), "{reference}");
+        }
+    }
+
+    fn collect<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(object) => {
+                into.extend(object.get("$ref").and_then(Value::as_str));
+                object.values().for_each(|value| collect(value, into));
+            }
+            Value::Array(array) => array.iter().for_each(|value| collect(value, into)),
+            _ => {}
+        }
+    }
 }

@@ -29,7 +29,10 @@ use crate::store::users::UserRow;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/pipelines", Who::User, list).says("Pipelines").gives::<Vec<Pipeline>>(),
+        get("/pipelines", Who::User, list)
+            .says("Pipelines")
+            .asks("eq[name]", "Only the one of this name.")
+            .pages::<Pipeline>(),
         post("/pipelines", Who::User, create)
             .says("Create a pipeline")
             .takes::<NewPipeline>()
@@ -53,7 +56,7 @@ pub(super) fn routes() -> Vec<Route> {
             .gives::<Map<String, Value>>(),
         get("/pipeline-couplings", Who::User, all_couplings)
             .says("The apps of all pipelines")
-            .gives::<Vec<PipelineCoupling>>(),
+            .pages::<PipelineCoupling>(),
         post("/pipeline-couplings", Who::User, couple)
             .says("Put an app into a pipeline")
             .takes::<NewPipelineCoupling>()

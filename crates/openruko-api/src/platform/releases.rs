@@ -22,7 +22,7 @@ use crate::store::releases::{self, Piece, ProcessTypes, ReleaseRow, SlugOfReleas
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/apps/{app}/releases", VIEW, list).says("Releases, by version").gives::<Vec<Release>>(),
+        get("/apps/{app}/releases", VIEW, list).says("Releases, by version").pages::<Release>(),
         post("/apps/{app}/releases", DEPLOY, create)
             .says("Roll back to a release, or release a slug again")
             .takes::<NewRelease>()

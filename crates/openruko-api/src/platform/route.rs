@@ -50,13 +50,35 @@ pub(super) struct Rule {
 /// Makes a type's schema.
 pub(super) type Describe = fn(&mut SchemaGenerator) -> Schema;
 
+/// A body that a call takes.
+#[derive(Clone)]
+pub(super) struct Taken {
+    pub(super) media_type: &'static str,
+    /// None for bytes.
+    pub(super) describe: Option<Describe>,
+}
+
+/// A parameter that is not a part of the path.
+#[derive(Clone)]
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    /// `query` or `header`, as OpenAPI has it.
+    pub(super) place: &'static str,
+    pub(super) is_required: bool,
+    pub(super) says: &'static str,
+}
+
 /// What the OpenAPI document says beyond the rule.
 #[derive(Clone)]
 pub(super) struct Docs {
     pub(super) summary: &'static str,
-    pub(super) takes: Option<Describe>,
-    pub(super) status: StatusCode,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) takes: Option<Taken>,
+    /// None where every answer is a refusal.
+    pub(super) status: Option<StatusCode>,
     pub(super) gives: Option<Describe>,
+    /// Whether that is a list in pages.
+    pub(super) is_paged: bool,
     /// Of an answer that is not JSON.
     pub(super) media_type: Option<&'static str>,
 }
@@ -85,7 +107,15 @@ fn route<H: Handler<T, Api>, T: 'static>(
         body: SMALL,
         is_slow: false,
         answer: on(filter, handler),
-        docs: Docs { summary: "", takes: None, status: StatusCode::OK, gives: None, media_type: None },
+        docs: Docs {
+            summary: "",
+            parameters: Vec::new(),
+            takes: None,
+            status: Some(StatusCode::OK),
+            gives: None,
+            is_paged: false,
+            media_type: None,
+        },
     }
 }
 
@@ -128,8 +158,42 @@ impl Route {
     }
 
     /// The body that it takes.
-    pub(super) fn takes<T: JsonSchema>(mut self) -> Self {
-        self.docs.takes = Some(SchemaGenerator::subschema_for::<T>);
+    pub(super) fn takes<T: JsonSchema>(self) -> Self {
+        self.takes_as("application/json", Some(SchemaGenerator::subschema_for::<T>))
+    }
+
+    /// What a form in a browser sends.
+    pub(super) fn takes_form<T: JsonSchema>(self) -> Self {
+        self.takes_as("application/x-www-form-urlencoded", Some(SchemaGenerator::subschema_for::<T>))
+    }
+
+    /// Bytes.
+    pub(super) fn takes_bytes(self) -> Self {
+        self.takes_as("application/octet-stream", None)
+    }
+
+    fn takes_as(mut self, media_type: &'static str, describe: Option<Describe>) -> Self {
+        self.docs.takes = Some(Taken { media_type, describe });
+        self
+    }
+
+    /// A parameter of the query that may be left out.
+    pub(super) fn asks(self, name: &'static str, says: &'static str) -> Self {
+        self.parameter(Parameter { name, place: "query", is_required: false, says })
+    }
+
+    /// The secret in the query without which there is nothing here.
+    pub(super) fn opens_with(self, name: &'static str, says: &'static str) -> Self {
+        self.parameter(Parameter { name, place: "query", is_required: true, says })
+    }
+
+    /// A header that it heeds.
+    pub(super) fn heeds(self, name: &'static str, says: &'static str) -> Self {
+        self.parameter(Parameter { name, place: "header", is_required: false, says })
+    }
+
+    fn parameter(mut self, parameter: Parameter) -> Self {
+        self.docs.parameters.push(parameter);
         self
     }
 
@@ -151,15 +215,26 @@ impl Route {
         self
     }
 
+    /// The elements of the list that it answers with, in pages: see `Page`.
+    pub(super) fn pages<T: JsonSchema>(mut self) -> Self {
+        self.docs.is_paged = true;
+        self.gives::<Vec<T>>()
+    }
+
     /// What it answers with 201.
-    pub(super) fn creates<T: JsonSchema>(mut self) -> Self {
-        self.docs.status = StatusCode::CREATED;
-        self.gives::<T>()
+    pub(super) fn creates<T: JsonSchema>(self) -> Self {
+        self.with(StatusCode::CREATED).gives::<T>()
     }
 
     /// Another status.
     pub(super) fn with(mut self, status: StatusCode) -> Self {
-        self.docs.status = status;
+        self.docs.status = Some(status);
+        self
+    }
+
+    /// It is there to say why not.
+    pub(super) fn refuses(mut self) -> Self {
+        self.docs.status = None;
         self
     }
 

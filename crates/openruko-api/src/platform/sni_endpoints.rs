@@ -24,7 +24,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/apps/{app}/sni-endpoints", VIEW, list)
             .says("The certificates of an app")
-            .gives::<Vec<SniEndpoint>>(),
+            .pages::<SniEndpoint>(),
         post("/apps/{app}/sni-endpoints", OPERATE, create)
             .says("Add a certificate")
             .up_to(BODY)

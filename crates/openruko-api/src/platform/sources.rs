@@ -33,8 +33,15 @@ const MAX_OF_USER: usize = 10;
 pub(super) fn routes() -> Vec<Route> {
     vec![
         post("/sources", Who::User, create).says("A place for a tarball to build").creates::<Source>(),
-        put("/sources/{source}", Who::Anyone, upload).says("Put the tarball there").slow(),
-        get("/sources/{source}", Who::Anyone, show).says("Read it back").streams("application/gzip"),
+        put("/sources/{source}", Who::Anyone, upload)
+            .says("Put the tarball there")
+            .opens_with("put", "As in the source's `put_url`.")
+            .takes_bytes()
+            .slow(),
+        get("/sources/{source}", Who::Anyone, show)
+            .says("Read it back")
+            .opens_with("get", "As in the source's `get_url`.")
+            .streams("application/gzip"),
     ]
 }
 

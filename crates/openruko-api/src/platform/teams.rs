@@ -15,9 +15,9 @@ pub(super) fn routes() -> Vec<Route> {
             .about(Realm::Identity)
             .says("Every permission that there is")
             .gives::<Vec<PermissionRef>>(),
-        get("/teams/{team}", Who::User, no_team).says("A team: there is none"),
-        get("/teams/{team}/apps", Who::User, no_team).says("The apps of a team: there is none"),
-        post("/teams/apps", Who::User, no_team).says("Create an app of a team: there is none"),
+        get("/teams/{team}", Who::User, no_team).says("A team: there is none").refuses(),
+        get("/teams/{team}/apps", Who::User, no_team).says("The apps of a team: there is none").refuses(),
+        post("/teams/apps", Who::User, no_team).says("Create an app of a team: there is none").refuses(),
     ]
 }
 

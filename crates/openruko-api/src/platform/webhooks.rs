@@ -41,7 +41,7 @@ pub(super) fn routes() -> Vec<Route> {
         delete("/apps/{app}/webhooks/{webhook}", OPERATE, remove).says("Remove a webhook").gives::<Webhook>(),
         get("/apps/{app}/webhook-deliveries", OPERATE, deliveries)
             .says("What is on its way to webhooks, and what was")
-            .gives::<Vec<WebhookDelivery>>(),
+            .pages::<WebhookDelivery>(),
         get("/apps/{app}/webhook-deliveries/{delivery}", OPERATE, delivery)
             .says("A delivery to a webhook")
             .gives::<WebhookDelivery>(),
@@ -50,7 +50,7 @@ pub(super) fn routes() -> Vec<Route> {
             .gives::<WebhookDelivery>(),
         get("/apps/{app}/webhook-events", OPERATE, events)
             .says("What was told to webhooks")
-            .gives::<Vec<WebhookEvent>>(),
+            .pages::<WebhookEvent>(),
         get("/apps/{app}/webhook-events/{event}", OPERATE, event)
             .says("An event that was told to webhooks")
             .gives::<WebhookEvent>(),
