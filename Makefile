@@ -108,6 +108,7 @@ system: need-root
 bench: deps
 	$(MAKE) build
 	$(CARGO) run --locked --release --package openruko-tests --bin bench
+	$(CARGO) run --locked --release --package openruko-tests --bin bench_api
 
 clean:
 	$(CARGO) clean
