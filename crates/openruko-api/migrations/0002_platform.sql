@@ -31,6 +31,7 @@ CREATE TABLE authorizations (
     updated_at   BIGINT NOT NULL
 );
 CREATE INDEX authorizations_of_user ON authorizations (user_id);
+CREATE INDEX authorizations_by_end ON authorizations (expires_at);
 
 -- A login by browser: the program that began it holds one secret, the browser's page another.
 CREATE TABLE browser_logins (
@@ -254,6 +255,7 @@ CREATE TABLE webhook_deliveries (
 );
 CREATE INDEX webhook_deliveries_of_webhook ON webhook_deliveries (webhook_id);
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (next_at);
+CREATE INDEX webhook_deliveries_ended ON webhook_deliveries (updated_at) WHERE next_at IS NULL;
 
 -- A tarball that was sent instead of a push.
 CREATE TABLE sources (
@@ -301,4 +303,5 @@ CREATE TABLE audit (
     detail    TEXT   NOT NULL
 );
 CREATE INDEX audit_of_app ON audit (app_id, id);
+CREATE INDEX audit_of_name ON audit (app_name, id);
 CREATE INDEX audit_of_action ON audit (action, id);

@@ -18,7 +18,7 @@ use crate::errors::{Answer, ApiFault};
 use crate::extract::Body;
 use crate::rights;
 use crate::settings::Settings;
-use crate::store::apps::{self, AppChange, AppRow};
+use crate::store::apps::{self, AppChange, AppRow, Piece};
 use crate::store::{discarded, pushes};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -100,12 +100,18 @@ fn known_stack(settings: &Settings, asked: &str) -> Answer<StackName> {
 
 async fn list(State(api): State<Api>, caller: Caller, page: Page) -> Answer<Paged<App>> {
     let mut db = api.store.read().await?;
-    let rows = match caller.user.site_admin {
-        true => apps::list(&mut db).await?,
-        false => apps::seen_by(&mut db, &caller.user.id).await?,
-    };
-    let apps: Answer<Vec<App>> = rows.iter().map(|app| described(&api, app)).collect();
-    Ok(page.of(apps?, |app| app.id.clone()))
+    if !caller.user.site_admin {
+        let rows = apps::seen_by(&mut db, &caller.user.id).await?;
+        return Ok(page.of(all_described(&api, &rows)?, |app| app.id.clone()));
+    }
+    let after = page.after_id();
+    let piece = Piece { after: after.as_deref(), descending: page.descending, limit: page.limit() };
+    let rows = apps::piece(&mut db, &piece).await?;
+    Ok(page.cut(all_described(&api, &rows)?, |app| app.id.clone()))
+}
+
+fn all_described(api: &Api, apps: &[AppRow]) -> Answer<Vec<App>> {
+    apps.iter().map(|app| described(api, app)).collect()
 }
 
 async fn show(State(api): State<Api>, TheApp(app): TheApp) -> Answer<Json<App>> {

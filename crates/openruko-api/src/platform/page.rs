@@ -8,6 +8,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::ids;
 use crate::errors::ApiFault;
 
 const NEXT_RANGE: HeaderName = HeaderName::from_static("next-range");
@@ -63,6 +64,16 @@ impl Page {
     /// The version after which the page begins, of a list whose elements are named by one.
     pub(super) fn after_version(&self) -> Option<u64> {
         self.after.as_ref()?.parse().ok().map(u32::into)
+    }
+
+    /// The id after which the page begins, of a list whose elements are named by one.
+    pub(super) fn after_id(&self) -> Option<String> {
+        ids::internal(self.after.as_ref()?)
+    }
+
+    /// How many elements to read for [`Self::cut`].
+    pub(super) fn limit(&self) -> u32 {
+        u32::try_from(self.max + 1).unwrap_or(u32::MAX)
     }
 
     /// The page of what was read as it asks for: in its order, after its cursor, and at least one element

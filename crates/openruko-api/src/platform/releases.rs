@@ -34,8 +34,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn list(State(api): State<Api>, TheApp(app): TheApp, page: Page) -> Answer<Paged<Release>> {
     let mut db = api.store.read().await?;
-    let limit = u32::try_from(page.max + 1).unwrap_or(u32::MAX);
-    let piece = Piece { after: page.after_version(), descending: page.descending, limit };
+    let piece = Piece { after: page.after_version(), descending: page.descending, limit: page.limit() };
     let rows = releases::piece(&mut db, &app.id, &piece).await?;
     let all = rows.iter().map(|row| described(&app, row)).collect();
     Ok(page.cut(all, |release: &Release| release.version.to_string()))

@@ -104,10 +104,41 @@ pub(crate) async fn list(db: &mut AnyConnection) -> Sql<Vec<AppRow>> {
     sqlx::query_as(select!("ORDER BY a.name")).fetch_all(db).await
 }
 
+/// Where a piece of the apps begins, and how long it is.
+pub(crate) struct Piece<'a> {
+    /// It begins after the app with this id, or with the first one where there is no such app.
+    pub(crate) after: Option<&'a str>,
+    /// From the last name to the first.
+    pub(crate) descending: bool,
+    /// At most so many.
+    pub(crate) limit: u32,
+}
+
+/// By name.
+pub(crate) async fn piece(db: &mut AnyConnection, piece: &Piece<'_>) -> Sql<Vec<AppRow>> {
+    // No name sorts before the empty text, none after the tilde.
+    let sql = match piece.descending {
+        true => {
+            select!(
+                "WHERE a.name < COALESCE((SELECT name FROM apps WHERE id = $1), '~') \
+                 ORDER BY a.name DESC LIMIT $2"
+            )
+        }
+        false => {
+            select!(
+                "WHERE a.name > COALESCE((SELECT name FROM apps WHERE id = $1), '') ORDER BY a.name LIMIT $2"
+            )
+        }
+    };
+    sqlx::query_as(sql).bind(piece.after).bind(i64::from(piece.limit)).fetch_all(db).await
+}
+
 /// Those that a user owns or collaborates on, by name.
 pub(crate) async fn seen_by(db: &mut AnyConnection, user_id: &str) -> Sql<Vec<AppRow>> {
+    // Not with an OR, for which PostgreSQL looks at every app there is.
     sqlx::query_as(select!(
-        "WHERE a.owner_id = $1 OR a.id IN (SELECT app_id FROM collaborators WHERE user_id = $1) ORDER BY a.name"
+        "WHERE a.id IN (SELECT id FROM apps WHERE owner_id = $1 \
+         UNION SELECT app_id FROM collaborators WHERE user_id = $1) ORDER BY a.name"
     ))
     .bind(user_id)
     .fetch_all(db)
@@ -158,13 +189,14 @@ pub(crate) async fn throw_cache_away(db: &mut AnyConnection, id: &str) -> Sql<()
 
 /// The number of the app's next release: one more than the last, always.
 pub(crate) async fn next_release(db: &mut AnyConnection, id: &str) -> Sql<u64> {
-    sqlx::query("UPDATE apps SET release = release + 1, released_at = $1, updated_at = $1 WHERE id = $2")
-        .bind(clock::now())
-        .bind(id)
-        .execute(&mut *db)
-        .await?;
-    let (release,): (i64,) =
-        sqlx::query_as("SELECT release FROM apps WHERE id = $1").bind(id).fetch_one(db).await?;
+    let (release,): (i64,) = sqlx::query_as(
+        "UPDATE apps SET release = release + 1, released_at = $1, updated_at = $1 WHERE id = $2 \
+         RETURNING release",
+    )
+    .bind(clock::now())
+    .bind(id)
+    .fetch_one(db)
+    .await?;
     count(release)
 }
 

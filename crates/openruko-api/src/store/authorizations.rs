@@ -3,7 +3,7 @@
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row};
 
-use super::users::{self, UserRow};
+use super::users::UserRow;
 use super::{Sql, new_id};
 use crate::clock::{self, Millis};
 use crate::token::Token;
@@ -11,14 +11,13 @@ use crate::token::Token;
 /// What an [`AuthorizationRow`] needs.
 macro_rules! columns {
     () => {
-        "id, user_id, description, scope, token_hint, expires_at, created_at, updated_at"
+        "id, description, scope, token_hint, expires_at, created_at, updated_at"
     };
 }
 
 #[derive(Clone)]
 pub(crate) struct AuthorizationRow {
     pub(crate) id: String,
-    pub(crate) user_id: String,
     pub(crate) description: String,
     /// Words with a space between.
     pub(crate) scope: String,
@@ -39,7 +38,6 @@ impl FromRow<'_, AnyRow> for AuthorizationRow {
     fn from_row(row: &AnyRow) -> Sql<Self> {
         Ok(Self {
             id: row.try_get("id")?,
-            user_id: row.try_get("user_id")?,
             description: row.try_get("description")?,
             scope: row.try_get("scope")?,
             token_hint: row.try_get("token_hint")?,
@@ -50,19 +48,31 @@ impl FromRow<'_, AnyRow> for AuthorizationRow {
     }
 }
 
+/// An authorization and its user, read at once: every call begins with them.
+struct OfUser(AuthorizationRow, UserRow);
+
+impl FromRow<'_, AnyRow> for OfUser {
+    fn from_row(row: &AnyRow) -> Sql<Self> {
+        let user = UserRow::from_columns(row, "user_id", "user_created_at", "user_updated_at")?;
+        Ok(Self(AuthorizationRow::from_row(row)?, user))
+    }
+}
+
 /// The authorization that a token belongs to, and its user, whether it has expired or not.
 pub(crate) async fn of_token(
     db: &mut AnyConnection,
     digest: &str,
 ) -> Sql<Option<(AuthorizationRow, UserRow)>> {
-    let found: Option<AuthorizationRow> =
-        sqlx::query_as(concat!("SELECT ", columns!(), " FROM authorizations WHERE token_digest = $1"))
-            .bind(digest)
-            .fetch_optional(&mut *db)
-            .await?;
-    let Some(authorization) = found else { return Ok(None) };
-    let user = users::by_id(db, &authorization.user_id).await?;
-    Ok(user.map(|user| (authorization, user)))
+    let found: Option<OfUser> = sqlx::query_as(
+        "SELECT a.id, a.user_id, a.description, a.scope, a.token_hint, a.expires_at, a.created_at, a.updated_at, \
+         u.name, u.email, u.password, u.site_admin, u.totp_secret, u.totp_since, \
+         u.created_at AS user_created_at, u.updated_at AS user_updated_at \
+         FROM authorizations a JOIN users u ON u.id = a.user_id WHERE a.token_digest = $1",
+    )
+    .bind(digest)
+    .fetch_optional(db)
+    .await?;
+    Ok(found.map(|OfUser(authorization, user)| (authorization, user)))
 }
 
 /// A new authorization of a user.
@@ -81,7 +91,6 @@ pub(crate) async fn insert(
     let now = clock::now();
     let row = AuthorizationRow {
         id: new_id(),
-        user_id: user_id.to_owned(),
         description: new.description.to_owned(),
         scope: new.scope.to_owned(),
         token_hint: token.hint(),

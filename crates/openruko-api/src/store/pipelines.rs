@@ -44,8 +44,8 @@ pub(crate) async fn list(db: &mut AnyConnection) -> Sql<Vec<PipelineRow>> {
 pub(crate) async fn seen_by(db: &mut AnyConnection, user_id: &str) -> Sql<Vec<PipelineRow>> {
     sqlx::query_as(pipelines!(
         "WHERE p.owner_id = $1 OR p.id IN (SELECT c.pipeline_id FROM pipeline_couplings c \
-         JOIN apps a ON a.id = c.app_id WHERE a.owner_id = $1 \
-         OR a.id IN (SELECT app_id FROM collaborators WHERE user_id = $1)) ORDER BY p.name"
+         WHERE c.app_id IN (SELECT id FROM apps WHERE owner_id = $1 \
+         UNION SELECT app_id FROM collaborators WHERE user_id = $1)) ORDER BY p.name"
     ))
     .bind(user_id)
     .fetch_all(db)

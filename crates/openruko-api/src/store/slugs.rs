@@ -47,8 +47,8 @@ fn commit(tarball: &Tarball) -> Option<&str> {
 /// keys of the forgotten ones' objects. To be called after the app's own releases are gone.
 pub(crate) async fn forget(db: &mut AnyConnection, app_id: &str) -> Sql<Vec<String>> {
     let keys: Vec<(String,)> = sqlx::query_as(
-        "DELETE FROM slugs WHERE app_id = $1 AND id NOT IN \
-         (SELECT slug_id FROM releases WHERE slug_id IS NOT NULL) RETURNING object_key",
+        "DELETE FROM slugs WHERE app_id = $1 AND NOT EXISTS \
+         (SELECT 1 FROM releases r WHERE r.slug_id = slugs.id) RETURNING object_key",
     )
     .bind(app_id)
     .fetch_all(db)

@@ -11,7 +11,10 @@ use crate::token::Token;
 /// The sources that builds still need.
 macro_rules! needed {
     () => {
-        "(SELECT b.source_id FROM builds b JOIN pushes p ON p.id = b.id WHERE p.status IN ('queued', 'pending'))"
+        // One status at a time: for each there is an index, for both together none.
+        "(SELECT b.source_id FROM pushes p JOIN builds b ON b.id = p.id WHERE p.status = 'queued' \
+          UNION ALL \
+          SELECT b.source_id FROM pushes p JOIN builds b ON b.id = p.id WHERE p.status = 'pending')"
     };
 }
 

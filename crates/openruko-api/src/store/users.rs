@@ -39,16 +39,23 @@ impl UserRow {
 
 impl FromRow<'_, AnyRow> for UserRow {
     fn from_row(row: &AnyRow) -> Sql<Self> {
+        Self::from_columns(row, "id", "created_at", "updated_at")
+    }
+}
+
+impl UserRow {
+    /// From a row in which the columns that other tables have as well may be called otherwise.
+    pub(super) fn from_columns(row: &AnyRow, id: &str, created_at: &str, updated_at: &str) -> Sql<Self> {
         Ok(Self {
-            id: row.try_get("id")?,
+            id: row.try_get(id)?,
             name: parsed(row.try_get("name")?)?,
             email: row.try_get("email")?,
             password: row.try_get("password")?,
             site_admin: row.try_get::<i64, _>("site_admin")? != 0,
             totp_secret: row.try_get("totp_secret")?,
             totp_since: row.try_get("totp_since")?,
-            created_at: row.try_get("created_at")?,
-            updated_at: row.try_get("updated_at")?,
+            created_at: row.try_get(created_at)?,
+            updated_at: row.try_get(updated_at)?,
         })
     }
 }
