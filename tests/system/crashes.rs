@@ -173,11 +173,12 @@ fn whole_platform_killed_in_mid_build(_: &World) {
     let world = &World::start(crate::limits::small);
     let dev = world.developer("wanda");
     let build = InBuild::begin(world, &dev, "outage-app", SILENT);
+    let term = Duration::from_secs(world.config().api().unwrap().lease_seconds);
     world.kill();
-    until("no process is left", OWNER_GONE, || world.processes(&["prefix/"]).is_empty());
+    // The push's own connection stands: it ends with its lease, which nobody is left to renew.
+    until("no process is left", term + Duration::from_secs(2), || world.processes(&["prefix/"]).is_empty());
     world.up([]);
     until("container gone", OWNER_GONE, || build.container_is_gone());
-    let term = Duration::from_secs(world.config().api().unwrap().lease_seconds);
     until("lease free", term + Duration::from_secs(2), || world.lease("outage-app").is_none());
     build.expect_as_before();
 }

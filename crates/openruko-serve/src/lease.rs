@@ -35,8 +35,14 @@ impl Lease {
         let renewals = thread::spawn({
             let (api, push) = (api.clone(), push.clone());
             move || {
+                let pause = (term / 3).min(LONGEST_PAUSE);
                 let mut good_until = Instant::now() + term;
-                while stopped.recv_timeout((term / 3).min(LONGEST_PAUSE)) == Err(RecvTimeoutError::Timeout) {
+                loop {
+                    // Its end is noticed when it comes, not at the next turn.
+                    let left = good_until.saturating_duration_since(Instant::now());
+                    if stopped.recv_timeout(pause.min(left)) != Err(RecvTimeoutError::Timeout) {
+                        return;
+                    }
                     match api.renew_lease(&push) {
                         Ok(true) => good_until = Instant::now() + term,
                         // The API may be starting again: the lease is ours for the rest of its term.

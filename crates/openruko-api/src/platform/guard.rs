@@ -37,21 +37,20 @@ const CALLS_LEFT: HeaderName = HeaderName::from_static("ratelimit-remaining");
 /// The longest Request-Id that is echoed, in bytes: the CLI makes it longer with every call.
 const MAX_REQUEST_ID: usize = 1000;
 
-/// Decides whether the call is carried out. Who is refused is told so before the body is read; the connection
-/// then ends, and the answer says that, so that no client sends its next request into it.
+/// Decides whether the call is carried out. Who is refused may be told so before the body is read; the
+/// connection then ends, and the answer says that, so that no client sends its next request into it.
 pub(super) async fn guard(
     State((api, rule)): State<(Api, Arc<Rule>)>,
     request: Request,
     next: Next,
 ) -> Response {
     let has_body = !request.body().is_end_stream();
-    guarded(api, rule, request, next).await.unwrap_or_else(|refused| {
-        let mut response = refused.into_response();
-        if has_body {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    })
+    let answer = guarded(api, rule, request, next).await;
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    if has_body && !response.status().is_success() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn guarded(api: Api, rule: Arc<Rule>, mut request: Request, next: Next) -> Answer<Response> {
