@@ -108,6 +108,7 @@ system: need-root
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --package ruko-container --features system --test system
 	$(CARGO) test --locked --package openruko-tests --features system --test system
+	$(CARGO) test --locked --package ruko-forward --features system --test system
 
 # Python's packages come from the index that pip is configured for, once.
 fuzz-api:
