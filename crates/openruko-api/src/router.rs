@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -111,6 +112,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/health", get(health))
         .fallback(async || ApiFault::no_such_call())
         .method_not_allowed_fallback(async || ApiFault::wrong_method())
+        .layer(middleware::from_fn(with_small_body))
         .layer(middleware::from_fn(bounded))
         .layer(middleware::from_fn(logged))
         .with_state(api)
@@ -132,6 +134,27 @@ async fn guard(
         return Err(ApiFault::forbidden(component));
     }
     Ok(next.run(request).await)
+}
+
+/// Whether a body is small enough to be read before anything is decided.
+pub(crate) fn is_small(body: &Body) -> bool {
+    body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).is_some_and(|bytes| bytes <= SMALL)
+}
+
+/// A small body is read first of all. A connection on which a request was answered with some of its body
+/// unread ends, and a client that sends its next request into it meets that end instead of an answer.
+pub(crate) async fn with_small_body(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() || !is_small(request.body()) {
+        return next.run(request).await;
+    }
+    let (head, body) = request.into_parts();
+    match to_bytes(body, SMALL).await {
+        Ok(bytes) => next.run(Request::from_parts(head, bytes.into())).await,
+        Err(_) => {
+            let message = "The body did not arrive in full.".to_owned();
+            ApiFault::malformed(StatusCode::BAD_REQUEST, message).into_response()
+        }
+    }
 }
 
 /// Every request has an end.

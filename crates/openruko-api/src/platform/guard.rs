@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use axum::RequestExt;
-use axum::body::HttpBody;
 use axum::body::to_bytes;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, X_CONTENT_TYPE_OPTIONS};
@@ -37,17 +36,17 @@ const CALLS_LEFT: HeaderName = HeaderName::from_static("ratelimit-remaining");
 /// The longest Request-Id that is echoed, in bytes: the CLI makes it longer with every call.
 const MAX_REQUEST_ID: usize = 1000;
 
-/// Decides whether the call is carried out. Who is refused may be told so before the body is read; the
+/// Decides whether the call is carried out. Who is refused may be told so before a long body is read; the
 /// connection then ends, and the answer says that, so that no client sends its next request into it.
 pub(super) async fn guard(
     State((api, rule)): State<(Api, Arc<Rule>)>,
     request: Request,
     next: Next,
 ) -> Response {
-    let has_body = !request.body().is_end_stream();
+    let is_long = !crate::router::is_small(request.body());
     let answer = guarded(api, rule, request, next).await;
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    if has_body && !response.status().is_success() {
+    if is_long && !response.status().is_success() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

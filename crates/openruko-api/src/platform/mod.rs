@@ -121,6 +121,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/openapi.json", openapi::serve(document))
         .fallback(async || ApiFault::no_such_call())
         .method_not_allowed_fallback(async || ApiFault::wrong_method())
+        .layer(middleware::from_fn(crate::router::with_small_body))
         .layer(middleware::from_fn(crate::router::bounded))
         .merge(guarded(&api, slow))
         .layer(middleware::from_fn(guard::dressed))
