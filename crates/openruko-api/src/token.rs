@@ -1,8 +1,9 @@
 //! Tokens and other secrets that open a door: made here, random and long, so that a plain SHA-256 digest
 //! is all that needs to be kept of them.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
+use ruko_core::hex;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -66,15 +67,6 @@ fn random_hex() -> Answer<String> {
     let mut bytes = [0; RANDOM];
     getrandom::fill(&mut bytes).map_err(|e| ApiFault::Internal(format!("no random bytes: {e}")))?;
     Ok(hex(&bytes))
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ impl Uploads {
         }
         file.flush().await?;
         tokio::fs::rename(&part.0, self.path(id)).await?;
-        Ok(Stored { bytes, sha256: crate::token::hex(&hash.finalize()) })
+        Ok(Stored { bytes, sha256: ruko_core::hex(&hash.finalize()) })
     }
 
     fn require_room(&self) -> Result<(), Refused> {

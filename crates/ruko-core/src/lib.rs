@@ -7,11 +7,13 @@ pub mod config;
 pub mod container;
 pub mod email;
 pub mod exit;
+mod hex;
 pub mod message;
 pub mod names;
 
 pub use email::{BadEmailAddress, EmailAddress};
 pub use exit::{Exit, Fault, Hint, report};
+pub use hex::hex;
 pub use names::{
     AppName, BadName, CommitId, ConfigVarName, ContainerName, ProcessType, PushId, StackName, TemplateName,
     UserName,

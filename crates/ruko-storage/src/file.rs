@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use ruko_core::hex;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
@@ -125,13 +126,6 @@ fn copy(
         to.write_all(&buffer[..count]).map_err(failed)?;
     }
     Ok(Stored { bytes, sha256: hex(&hash.finalize()) })
-}
-
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]);
-    digits.map(char::from).collect()
 }
 
 /// Puts the object in its place: on disk first, then under its name, then the name on disk.

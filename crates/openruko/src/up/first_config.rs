@@ -1,7 +1,6 @@
 //! The configuration of a new state directory, and the tokens of its components.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -10,7 +9,7 @@ use ruko_core::config::{
     AdminConfig, ApiConfig, BuildConfig, BuildLimits, Config, ContainerConfig, GitConfig, PublicConfig,
     ServeConfig, UpConfig,
 };
-use ruko_core::{Fault, Hint, message};
+use ruko_core::{Fault, Hint, hex, message};
 use sha2::{Digest, Sha256};
 
 use super::UpArgs;
@@ -63,13 +62,6 @@ fn token(state: &State, component: &str, reader: Account) -> Result<String, Faul
     ruko_sys::replace(&path, 0o600, token.as_bytes())?;
     reader.own(&path)?;
     Ok(hex(&Sha256::digest(token.as_bytes())))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<String, String>) -> Config {
