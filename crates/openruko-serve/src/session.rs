@@ -17,7 +17,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use ruko_channel::Host;
 use ruko_core::config::BuildLimits;
-use ruko_core::container::{RunEvent, RunLimits, RunSpec};
+use ruko_core::container::{Purpose, RunEvent, RunLimits, RunSpec};
 use ruko_core::exit::{chain, one_line};
 use ruko_core::{ContainerName, Fault, Hint, TemplateName};
 
@@ -155,7 +155,8 @@ impl Session {
     ) -> Result<Running, Cut> {
         let Self { dir, container, events, key } = self;
         let client_key = key.public().map_err(|fault| Cut::not_started(fault.message))?;
-        let spec = RunSpec { name: name.clone(), template, client_key, limits: run_limits(limits) };
+        let purpose = Purpose::Login { client_key };
+        let spec = RunSpec { name: name.clone(), template, purpose, limits: run_limits(limits) };
         // A keeper that has ended says why as its last word.
         let _ = container.start(&spec);
         let endpoint = wait_until_ready(&events, name)?;
@@ -165,7 +166,7 @@ impl Session {
 
 fn run_limits(limits: &BuildLimits) -> RunLimits {
     let BuildLimits { build_seconds, memory_bytes, pids, disk_bytes, .. } = *limits;
-    RunLimits { seconds: build_seconds, memory_bytes, pids, disk_bytes }
+    RunLimits { seconds: Some(build_seconds), memory_bytes, pids, disk_bytes }
 }
 
 fn wait_until_ready(events: &Events, container: ContainerName) -> Result<Endpoint, Cut> {

@@ -1,9 +1,14 @@
-//! The serde types of openruko's APIs, and nothing else: the internal API here, the Platform API in [`platform`].
+//! The serde types of openruko's APIs, and nothing else: the internal API here and in [`host`], [`router`] and [`log`],
+//! the Platform API in [`platform`].
 //!
 //! The internal API is what the components speak among themselves, each with a Bearer token of its own:
-//! `openruko-serve` asks about keys and pushes, `openruko admin` manages users and apps.
+//! `openruko-serve` asks about keys and pushes, `openruko admin` manages users and apps, `openruko-host` runs what
+//! should run, `openruko-router` asks where requests go.
 
+pub mod host;
+pub mod log;
 pub mod platform;
+pub mod router;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -15,6 +15,9 @@ use rustix::io::retry_on_intr;
 /// pipe takes whole or not at all (`PIPE_BUF`, `pipe(7)`).
 const MAX_MESSAGE: usize = 1024;
 
+/// The end of a container of which no more is known.
+pub(crate) const ENDED: RunEvent = RunEvent::Ended { status: None, killed: false, out_of_memory: false };
+
 /// The event that says why a container could not be started.
 pub(crate) fn failed(message: &str, try_again: bool) -> RunEvent {
     RunEvent::Failed { message: shortened(&one_line(message)), try_again }
@@ -44,9 +47,9 @@ impl Told {
     /// What the caller knows after this event; an answer to a question changes nothing.
     fn by(event: &RunEvent) -> Self {
         match event {
-            RunEvent::Limits { .. } => Self::Nothing,
-            RunEvent::Ready { .. } => Self::Ready,
-            RunEvent::Failed { .. } | RunEvent::Stopped { .. } | RunEvent::Ended => Self::End,
+            RunEvent::Limits { .. } | RunEvent::Usage { .. } => Self::Nothing,
+            RunEvent::Ready { .. } | RunEvent::Started { .. } => Self::Ready,
+            RunEvent::Failed { .. } | RunEvent::Stopped { .. } | RunEvent::Ended { .. } => Self::End,
         }
     }
 
@@ -65,7 +68,7 @@ impl Told {
                 let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
                 Some(failed(&format!("{}{hint}", fault.message), fault.exit == Exit::TryAgain))
             }
-            Self::Ready => Some(RunEvent::Ended),
+            Self::Ready => Some(ENDED),
             Self::End => None,
         }
     }
@@ -220,9 +223,9 @@ mod tests {
         let fault = Fault::try_again("it is full").hint("wait");
         let message = "it is full (wait)".to_owned();
         assert_eq!(Told::Nothing.due(&fault), Some(RunEvent::Failed { message, try_again: true }));
-        assert_eq!(Told::Ready.due(&fault), Some(RunEvent::Ended));
+        assert_eq!(Told::Ready.due(&fault), Some(ENDED));
         assert_eq!(Told::End.due(&fault), None);
-        assert!(Told::by(&failed("", false)) == Told::End && Told::by(&RunEvent::Ended) == Told::End);
+        assert!(Told::by(&failed("", false)) == Told::End && Told::by(&ENDED) == Told::End);
         assert_eq!(Told::by(&RunEvent::Limits { met: Vec::new() }), Told::Nothing);
     }
 

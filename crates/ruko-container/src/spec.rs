@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ruko_core::config::BuildLimits;
-use ruko_core::container::{RunLimits, RunSpec};
+use ruko_core::container::{Purpose, RunLimits, RunSpec};
 use ruko_core::message::bytes;
 use ruko_core::names::ContainerName;
 use ruko_core::{Fault, Hint};
@@ -12,7 +12,8 @@ use ruko_sys::open_trusted;
 use crate::settings::Settings;
 
 /// What a container cannot do without: an sshd with a few sessions, and a file system.
-const LEAST: RunLimits = RunLimits { seconds: 1, memory_bytes: 32 << 20, pids: 16, disk_bytes: 16 << 20 };
+const LEAST: RunLimits =
+    RunLimits { seconds: Some(1), memory_bytes: 32 << 20, pids: 16, disk_bytes: 16 << 20 };
 
 /// The longest public key line: an RSA key of 16384 bits has less than 3 KiB.
 const MAX_KEY: usize = 4096;
@@ -35,14 +36,18 @@ impl Order {
         within(&spec.limits, &settings.max).map_err(Fault::refused)?;
         let template = settings.template_dir.join(spec.template.as_str());
         open_trusted(&template).fault(format!("template `{}` cannot be used", spec.template))?;
-        let key = ClientKey::parse(&spec.client_key).map_err(Fault::refused)?;
+        let Purpose::Login { client_key } = &spec.purpose else {
+            return Err(Fault::refused("this ruko-container starts no dynos"));
+        };
+        let key = ClientKey::parse(client_key).map_err(Fault::refused)?;
         Ok(Self { name: spec.name, template, key, limits: spec.limits })
     }
 }
 
 fn within(limits: &RunLimits, max: &BuildLimits) -> Result<(), String> {
     let number = |value: u64| value.to_string();
-    between("seconds", limits.seconds, LEAST.seconds, max.build_seconds, number)?;
+    let seconds = limits.seconds.ok_or("seconds: only a dyno may run without a bound")?;
+    between("seconds", seconds, 1, max.build_seconds, number)?;
     between("memory", limits.memory_bytes, LEAST.memory_bytes, max.memory_bytes, bytes)?;
     between("processes", limits.pids, LEAST.pids, max.pids, number)?;
     between("disk", limits.disk_bytes, LEAST.disk_bytes, max.disk_bytes, bytes)
@@ -151,13 +156,13 @@ mod tests {
     #[test]
     fn a_limit_above_the_configured_or_below_the_possible_is_named_with_both_values() {
         let max = BuildLimits::default();
-        let good = RunLimits { seconds: 900, memory_bytes: 512 << 20, pids: 100, disk_bytes: 1 << 30 };
+        let good = RunLimits { seconds: Some(900), memory_bytes: 512 << 20, pids: 100, disk_bytes: 1 << 30 };
         assert_eq!(within(&good, &max), Ok(()));
         let why = within(&RunLimits { disk_bytes: 5 << 30, ..good }, &max).unwrap_err();
         assert!(why.contains("5.0 GB") && why.contains("4.0 GB"), "{why}");
         let why = within(&RunLimits { pids: 0, ..good }, &max).unwrap_err();
         assert!(why.contains("processes: 0") && why.contains("16"), "{why}");
-        assert!(within(&RunLimits { seconds: u64::MAX, ..good }, &max).is_err());
+        assert!(within(&RunLimits { seconds: Some(u64::MAX), ..good }, &max).is_err());
         assert!(within(&RunLimits { memory_bytes: u64::MAX, ..good }, &max).is_err());
     }
 }

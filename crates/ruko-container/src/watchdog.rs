@@ -56,7 +56,7 @@ impl Watchdog {
     /// A bound with its value.
     pub(crate) fn met_of(&self, limit: Limit) -> LimitMet {
         let value = match limit {
-            Limit::Time => self.limits.seconds,
+            Limit::Time => self.limits.seconds.unwrap_or(u64::MAX),
             Limit::Memory => self.limits.memory_bytes,
             Limit::Pids => self.limits.pids,
             Limit::Disk => self.limits.disk_bytes,
@@ -69,7 +69,7 @@ impl Watchdog {
 mod tests {
     use super::*;
 
-    const LIMITS: RunLimits = RunLimits { seconds: 9, memory_bytes: 64, pids: 100, disk_bytes: 32 };
+    const LIMITS: RunLimits = RunLimits { seconds: Some(9), memory_bytes: 64, pids: 100, disk_bytes: 32 };
 
     fn forks(forks_refused: u64) -> Sample {
         Sample { counts: Counts { forks_refused, oom_kills: 0 }, disk_full: false }

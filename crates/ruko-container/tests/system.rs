@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use ruko_core::container::{Limit, LimitMet, RunEvent, RunLimits, RunRequest, RunSpec};
+use ruko_core::container::{Limit, LimitMet, Purpose, RunEvent, RunLimits, RunRequest, RunSpec};
 use ruko_sys::Lock;
 
 /// Long enough for a slow machine under load; what it bounds takes a fraction of a second.
@@ -24,7 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The promise of the design: no container outlives its owner by more than this.
 const ORPHAN_TIME: Duration = Duration::from_secs(10);
 
-const LIMITS: RunLimits = RunLimits { seconds: 120, memory_bytes: 256 << 20, pids: 64, disk_bytes: 64 << 20 };
+const ENDED: RunEvent = RunEvent::Ended { status: None, killed: false, out_of_memory: false };
+
+const LIMITS: RunLimits =
+    RunLimits { seconds: Some(120), memory_bytes: 256 << 20, pids: 64, disk_bytes: 64 << 20 };
 
 /// An installation of its own: directories, configuration, bridge.
 struct Site {
@@ -110,7 +113,9 @@ impl Site {
         RunSpec {
             name: name.parse().unwrap(),
             template: "openruko-build".parse().unwrap(),
-            client_key: fs::read_to_string(self.key().with_extension("pub")).unwrap().trim().to_owned(),
+            purpose: Purpose::Login {
+                client_key: fs::read_to_string(self.key().with_extension("pub")).unwrap().trim().to_owned(),
+            },
             limits,
         }
     }
@@ -448,7 +453,7 @@ fn kill_9_of_lxc_start_ends_the_container_and_is_told() {
     let mut container = site.start("cut", LIMITS);
     let marker = container.marker();
     kill("KILL", &container.lxc_start());
-    assert_eq!(container.run.event(), RunEvent::Ended);
+    assert_eq!(container.run.event(), ENDED);
     container.run.child.wait().unwrap();
     eventually(PATIENCE, "nothing is left", || container.remains(&marker).is_empty());
 }
@@ -456,7 +461,7 @@ fn kill_9_of_lxc_start_ends_the_container_and_is_told() {
 #[test]
 fn the_end_of_a_container_is_told_before_it_is_destroyed() {
     let site = Site::new();
-    let mut late = site.start("late", RunLimits { seconds: 3, ..LIMITS });
+    let mut late = site.start("late", RunLimits { seconds: Some(3), ..LIMITS });
     late.slow_down_its_end();
     let met = LimitMet { limit: Limit::Time, value: 3 };
     assert_eq!(late.early_event(), RunEvent::Stopped { by: met });
@@ -466,7 +471,7 @@ fn the_end_of_a_container_is_told_before_it_is_destroyed() {
     let init = only_child(&cut.lxc_start());
     cut.slow_down_its_end();
     kill("KILL", &init);
-    assert_eq!(cut.early_event(), RunEvent::Ended);
+    assert_eq!(cut.early_event(), ENDED);
     assert_eq!(cut.run.child.wait().unwrap().code(), Some(1));
 }
 
@@ -542,7 +547,7 @@ fn a_signal_ends_the_container_as_the_end_of_stdin_does() {
     let stop = site.tool(&["stop", "told"]);
     assert!(stop.status.success(), "{}", stderr(&stop));
     assert_ne!(site.listed("told")["state"], "running");
-    assert_eq!(container.run.event(), RunEvent::Ended);
+    assert_eq!(container.run.event(), ENDED);
     assert_eq!(container.run.child.wait().unwrap().code(), Some(0));
     eventually(PATIENCE, "nothing is left", || container.remains(&marker).is_empty());
 }
@@ -620,7 +625,7 @@ fn processes_below(dir: &Path) -> bool {
 #[test]
 fn a_caller_that_does_not_read_cannot_keep_a_container_beyond_its_time() {
     let site = Site::new();
-    let spec = serde_json::to_string(&site.spec("deaf", RunLimits { seconds: 3, ..LIMITS })).unwrap();
+    let spec = serde_json::to_string(&site.spec("deaf", RunLimits { seconds: Some(3), ..LIMITS })).unwrap();
     let mut child = site
         .command(&["run"])
         .stdin(Stdio::piped())
@@ -656,7 +661,7 @@ fn a_fork_bomb_is_stopped_and_named() {
 #[test]
 fn the_time_limit_stops_the_container_and_is_named() {
     let site = Site::new();
-    let mut container = site.start("late", RunLimits { seconds: 2, ..LIMITS });
+    let mut container = site.start("late", RunLimits { seconds: Some(2), ..LIMITS });
     let marker = container.marker();
     let met = LimitMet { limit: Limit::Time, value: 2 };
     assert_eq!(container.run.event(), RunEvent::Stopped { by: met });
@@ -856,8 +861,9 @@ fn hostile_specifications_are_refused_before_anything_is_made() {
         assert!(!try_again, "{message}");
         message
     };
-    let key = format!("command=\"id\" {}", good.client_key);
-    assert!(refused(&RunSpec { client_key: key, ..good.clone() }).contains("client key"));
+    let Purpose::Login { client_key } = &good.purpose else { panic!("{good:?}") };
+    let purpose = Purpose::Login { client_key: format!("command=\"id\" {client_key}") };
+    assert!(refused(&RunSpec { purpose, ..good.clone() }).contains("client key"));
     let limits = RunLimits { memory_bytes: 1 << 50, ..LIMITS };
     assert!(refused(&RunSpec { limits, ..good.clone() }).contains("memory"));
     let template = "no-such-template".parse().unwrap();
@@ -887,7 +893,7 @@ fn a_request_that_makes_no_sense_ends_the_container_with_an_event_and_a_reason()
     let site = Site::new();
     let mut container = site.start("confused", LIMITS);
     writeln!(container.run.stdin.as_ref().unwrap(), "nonsense").unwrap();
-    assert_eq!(container.run.event(), RunEvent::Ended);
+    assert_eq!(container.run.event(), ENDED);
     assert_eq!(container.run.child.wait().unwrap().code(), Some(1));
     let mut said = String::new();
     container.run.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -906,7 +912,7 @@ fn a_signal_before_there_is_a_container_is_told_too() {
     match event {
         RunEvent::Failed { try_again: true, .. } => assert_eq!(status.code(), Some(75)),
         // It was quicker than the signal, which then is the end of a container that is ready.
-        RunEvent::Ready { .. } => assert_eq!(run.event(), RunEvent::Ended),
+        RunEvent::Ready { .. } => assert_eq!(run.event(), ENDED),
         other => panic!("{other:?}"),
     }
 }

@@ -55,6 +55,10 @@ pub struct Config {
     pub git: Option<GitConfig>,
     /// ruko-container.
     pub container: Option<ContainerConfig>,
+    /// openruko-host.
+    pub host: Option<HostConfig>,
+    /// openruko-router.
+    pub router: Option<RouterConfig>,
     /// What builds get beyond the stack.
     #[serde(default)]
     pub build: BuildConfig,
@@ -252,6 +256,9 @@ pub struct ContainerConfig {
     pub buildpacks_dir: PathBuf,
     /// The tools that run in the container (`ruko-slug`); mounted read-only.
     pub tools_dir: PathBuf,
+    /// The images of slugs, which openruko-host makes: one squashfs file each, named by the digest of its slug.
+    /// Without it no dyno can be started.
+    pub slugs_dir: Option<PathBuf>,
     /// The bridge that containers are attached to. Made by `ruko-container setup`.
     pub bridge: String,
     /// The network of that bridge, as `ADDRESS/PREFIX`; its first address is the host's.
@@ -271,6 +278,9 @@ pub struct ContainerConfig {
     /// bounds.
     #[serde(default)]
     pub max: BuildLimits,
+    /// The most that a caller may ask for a dyno.
+    #[serde(default)]
+    pub dyno_max: DynoLimits,
     /// Disk space that must be free on the file system of `state_dir` when a container starts, in bytes.
     /// It is judged only then: the disks of containers are sparse files, so those that run may grow by up
     /// to their `disk_bytes` each afterwards and use it up.
@@ -279,6 +289,25 @@ pub struct ContainerConfig {
     /// Start containers even where a limit cannot be set on this kernel.
     #[serde(default)]
     pub allow_missing_limits: bool,
+}
+
+/// `[container.dyno_max]`: the bounds of dynos. For how long one runs is not bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DynoLimits {
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Everything a dyno can write, in bytes.
+    pub disk_bytes: u64,
+}
+
+impl Default for DynoLimits {
+    fn default() -> Self {
+        // The largest of Heroku's sizes has 126 GB; what this machine does not have a dyno cannot use.
+        Self { memory_bytes: 126 << 30, pids: 32768, disk_bytes: 16 << 30 }
+    }
 }
 
 const fn default_slots() -> u32 {
@@ -291,6 +320,163 @@ const fn default_cpus() -> f64 {
 
 const fn default_reserve() -> u64 {
     1 << 30
+}
+
+/// `[host]`: openruko-host, the dyno agent of this node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostConfig {
+    /// The base URL of the API.
+    pub api_url: String,
+    /// The file that holds this component's token.
+    pub token_file: PathBuf,
+    /// The command that runs a container, with its arguments.
+    pub container_command: Vec<String>,
+    /// What it keeps: a directory for each dyno.
+    pub state_dir: PathBuf,
+    /// The images of slugs: `slugs_dir` of `[container]`.
+    pub slugs_dir: PathBuf,
+    /// The template of dynos.
+    pub template: TemplateName,
+    /// How much the images of slugs may take together, in bytes. Those that run are kept all the same.
+    #[serde(default = "default_slug_cache")]
+    pub slug_cache_bytes: u64,
+    /// Everything that one dyno can write, in bytes.
+    #[serde(default = "default_dyno_disk")]
+    pub disk_bytes: u64,
+    /// The port that web dynos are told to listen on (`PORT`), each at an address of its own.
+    #[serde(default = "default_dyno_port")]
+    pub port: u16,
+    /// How long a web dyno may take until it listens (R10), in seconds.
+    #[serde(default = "default_boot_seconds")]
+    pub boot_seconds: u64,
+    /// How long a dyno may take to end after SIGTERM (R12), in seconds.
+    #[serde(default = "default_stop_seconds")]
+    pub stop_seconds: u64,
+    /// How long a web dyno that gets no new requests is left to the old ones before SIGTERM, in seconds.
+    #[serde(default = "default_drain_seconds")]
+    pub drain_seconds: u64,
+    /// How long a release phase may take, in seconds.
+    #[serde(default = "default_release_seconds")]
+    pub release_seconds: u64,
+    /// How long a one-off dyno may run, in seconds.
+    #[serde(default = "default_one_off_seconds")]
+    pub one_off_seconds: u64,
+    /// Where terminals of one-off dynos are reached; without it `run` works detached alone.
+    pub rendezvous: Option<RendezvousConfig>,
+}
+
+/// `[host.rendezvous]`: where terminals of one-off dynos are reached.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RendezvousConfig {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// Where developers reach it: `rendezvous://paas.example.com:5003`.
+    pub url: String,
+    /// Its certificate; the protocol knows no connection without one.
+    pub tls: TlsConfig,
+    /// Whether clients are told the digest of the certificate, since no authority that they know has signed it.
+    #[serde(default)]
+    pub pinned: bool,
+}
+
+const fn default_slug_cache() -> u64 {
+    10 << 30
+}
+
+const fn default_dyno_disk() -> u64 {
+    1 << 30
+}
+
+const fn default_dyno_port() -> u16 {
+    5000
+}
+
+const fn default_boot_seconds() -> u64 {
+    60
+}
+
+const fn default_stop_seconds() -> u64 {
+    30
+}
+
+const fn default_drain_seconds() -> u64 {
+    5
+}
+
+const fn default_release_seconds() -> u64 {
+    3600
+}
+
+const fn default_one_off_seconds() -> u64 {
+    86400
+}
+
+/// `[router]`: openruko-router, in front of web dynos.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouterConfig {
+    /// The base URL of the API.
+    pub api_url: String,
+    /// The file that holds this component's token.
+    pub token_file: PathBuf,
+    /// Where it listens for plain HTTP.
+    pub listen: SocketAddr,
+    /// Where it listens for HTTPS.
+    pub tls_listen: Option<SocketAddr>,
+    /// Certificates; each is shown to who asks for a name that it is for, the first to everybody else.
+    #[serde(default)]
+    pub certificates: Vec<TlsConfig>,
+    /// The last good copy of the table of apps, with which it starts while the API is down.
+    pub state_file: PathBuf,
+    /// Where Prometheus finds metrics.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    #[serde(default)]
+    pub trusted_proxies: Vec<Ipv4Net>,
+    /// The head of a request or of an answer may have so many bytes.
+    #[serde(default = "default_header_bytes")]
+    pub header_bytes: u64,
+    /// Requests that one dyno gets at a time.
+    #[serde(default = "default_dyno_requests")]
+    pub dyno_requests: u32,
+    /// How long a dyno may take for the first byte of its answer (H12), in seconds.
+    #[serde(default = "default_first_byte_seconds")]
+    pub first_byte_seconds: u64,
+    /// How long a dyno or a client may be silent after that (H15), in seconds.
+    #[serde(default = "default_rolling_seconds")]
+    pub rolling_seconds: u64,
+    /// How long a request waits for an app that sleeps to be up, in seconds.
+    #[serde(default = "default_wake_seconds")]
+    pub wake_seconds: u64,
+    /// How long open requests may take when it is told to end, in seconds.
+    #[serde(default = "default_shutdown_seconds")]
+    pub shutdown_seconds: u64,
+}
+
+const fn default_header_bytes() -> u64 {
+    64 << 10
+}
+
+const fn default_dyno_requests() -> u32 {
+    1000
+}
+
+const fn default_first_byte_seconds() -> u64 {
+    30
+}
+
+const fn default_rolling_seconds() -> u64 {
+    55
+}
+
+const fn default_wake_seconds() -> u64 {
+    60
+}
+
+const fn default_shutdown_seconds() -> u64 {
+    60
 }
 
 /// `[build]`: what builds get beyond the stack, for a network that is closed.
@@ -444,6 +630,22 @@ impl Config {
         self.container.as_ref().ok_or(ConfigError::Missing("container"))
     }
 
+    /// The table `[host]`.
+    ///
+    /// # Errors
+    /// The table is missing.
+    pub fn host(&self) -> Result<&HostConfig, ConfigError> {
+        self.host.as_ref().ok_or(ConfigError::Missing("host"))
+    }
+
+    /// The table `[router]`.
+    ///
+    /// # Errors
+    /// The table is missing.
+    pub fn router(&self) -> Result<&RouterConfig, ConfigError> {
+        self.router.as_ref().ok_or(ConfigError::Missing("router"))
+    }
+
     /// The table `[admin]`.
     ///
     /// # Errors
@@ -468,7 +670,7 @@ fn overlay(tables: &mut toml::Table, name: &str, value: &str) {
         return;
     };
     let table = table.to_ascii_lowercase();
-    if !["api", "serve", "git", "container", "admin", "up"].contains(&table.as_str()) {
+    if !["api", "serve", "git", "container", "host", "router", "admin", "up"].contains(&table.as_str()) {
         return;
     }
     let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));

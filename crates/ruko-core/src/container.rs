@@ -1,6 +1,10 @@
 //! What `ruko-container run` and its caller say to each other, one JSON document a line: first a
 //! [`RunSpec`] on stdin, then [`RunRequest`]s; on stdout [`RunEvent`]s. The end of stdin ends the
 //! container.
+//!
+//! For a dyno stdin is a unix stream socket, and with the first byte of the [`RunSpec`] come two file descriptors
+//! (`unix(7)`, `SCM_RIGHTS`): what the container reads as its stdin and writes as its stdout. They are handed on, and
+//! never read here.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -8,7 +12,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::message;
-use crate::names::{ContainerName, TemplateName};
+use crate::names::{ContainerName, ImageName, TemplateName};
 
 /// The longest line in either direction, in bytes.
 pub const MAX_LINE: usize = 16 << 10;
@@ -22,18 +26,36 @@ pub struct RunSpec {
     pub name: ContainerName,
     /// What lays it out.
     pub template: TemplateName,
-    /// The one key that may log in, as in an `id_*.pub` file: `ssh-ed25519 AAAA…`.
-    pub client_key: String,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Its bounds.
     pub limits: RunLimits,
+}
+
+/// What a container is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Purpose {
+    /// Somebody logs in over ssh: a build, a fetch.
+    Login {
+        /// The one key that may log in, as in an `id_*.pub` file: `ssh-ed25519 AAAA…`.
+        client_key: String,
+    },
+    /// A dyno: `ruko-dyno` is its process 1 ([`crate::dyno`]).
+    Dyno {
+        /// The slug, an image below `slugs_dir` of the configuration: shown at `/app`, below what the dyno writes.
+        image: ImageName,
+        /// Its share of the processors against that of other dynos; 1 is the smallest.
+        shares: u32,
+    },
 }
 
 /// The bounds of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunLimits {
-    /// Wall-clock seconds from start to end.
-    pub seconds: u64,
+    /// Wall-clock seconds from start to end; none: no end, which only a dyno may have.
+    pub seconds: Option<u64>,
     /// Memory in bytes; there is no swap beyond it.
     pub memory_bytes: u64,
     /// Processes and threads.
@@ -48,6 +70,14 @@ pub struct RunLimits {
 pub enum RunRequest {
     /// Which bounds were met so far? Answer: [`RunEvent::Limits`].
     Limits,
+    /// How much memory does it use? Answer: [`RunEvent::Usage`].
+    Usage,
+    /// It is to end: its process 1 gets SIGTERM, and SIGKILL when it is still there after so many seconds. Answer:
+    /// [`RunEvent::Ended`], when it has ended.
+    Stop {
+        /// How long it may take.
+        seconds: u64,
+    },
 }
 
 /// What happens to the container.
@@ -64,6 +94,20 @@ pub enum RunEvent {
         user: String,
         /// The one host key it may show: `ssh-ed25519 AAAA…`.
         host_key: String,
+    },
+    /// It is a dyno, and its process 1 waits for what it is to run.
+    Started {
+        /// Where it is.
+        address: Ipv4Addr,
+    },
+    /// The answer to [`RunRequest::Usage`].
+    Usage {
+        /// Memory in use, in bytes, without what the kernel would give back at once (inactive file cache).
+        memory_bytes: u64,
+        /// How often the memory limit was reached; where it rises, the dyno is short of memory.
+        limit_hits: u64,
+        /// How many of its processes the kernel killed for want of memory.
+        oom_kills: u64,
     },
     /// The answer to [`RunRequest::Limits`].
     Limits {
@@ -82,8 +126,15 @@ pub enum RunEvent {
         /// Whether trying again later may work.
         try_again: bool,
     },
-    /// It ended by itself.
-    Ended,
+    /// It ended, by itself or as it was told to.
+    Ended {
+        /// A dyno's exit status, 128 and the signal's number if one ended its command; none when it is not known.
+        status: Option<u8>,
+        /// Whether it had to be killed, since it did not end in the time that [`RunRequest::Stop`] gave it.
+        killed: bool,
+        /// Whether the kernel killed processes of it for want of memory.
+        out_of_memory: bool,
+    },
 }
 
 /// Which bound.
@@ -135,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_spec_with_more_than_was_asked_for_is_refused() {
-        let spec = r#"{"name":"a","template":"t","client_key":"k","limits":{"seconds":1,"memory_bytes":1,
+        let spec = r#"{"name":"a","template":"t","purpose":{"login":{"client_key":"k"}},"limits":{"seconds":1,"memory_bytes":1,
             "pids":1,"disk_bytes":1},"mounts":["/"]}"#;
         assert!(serde_json::from_str::<RunSpec>(spec).is_err());
     }

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod container;
+pub mod dyno;
 pub mod email;
 pub mod exit;
 mod hex;
@@ -15,6 +16,6 @@ pub use email::{BadEmailAddress, EmailAddress};
 pub use exit::{Exit, Fault, Hint, report};
 pub use hex::hex;
 pub use names::{
-    AppName, BadName, CommitId, ConfigVarName, ContainerName, ProcessType, PushId, StackName, TemplateName,
-    UserName,
+    AppName, BadName, CommitId, ConfigVarName, ContainerName, ImageName, ProcessType, PushId, StackName,
+    TemplateName, UserName,
 };

@@ -188,6 +188,12 @@ impl CommitId {
     }
 }
 
+name!(
+    /// The name of a slug's image on a node: the SHA-256 digest of the slug, 64 lower-case hexadecimal digits.
+    ImageName, "the name of a slug's image", "64 lower-case hexadecimal digits",
+    |b| b.len() == 64 && b.iter().all(|c| b"0123456789abcdef".contains(c))
+);
+
 /// Whether git takes this as the name of a ref or of a part of one (git-check-ref-format(1)).
 pub fn is_ref_name(name: &[u8]) -> bool {
     let component = |part: &[u8]| !part.is_empty() && part[0] != b'.' && !part.ends_with(b".lock");

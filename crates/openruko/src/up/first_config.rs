@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::Path;
 
 use ruko_core::config::{
-    AdminConfig, ApiConfig, BuildConfig, BuildLimits, Config, ContainerConfig, GitConfig, PublicConfig,
-    ServeConfig, UpConfig,
+    AdminConfig, ApiConfig, BuildConfig, BuildLimits, Config, ContainerConfig, DynoLimits, GitConfig,
+    PublicConfig, ServeConfig, UpConfig,
 };
 use ruko_core::{Fault, Hint, hex, message};
 use sha2::{Digest, Sha256};
@@ -108,15 +108,19 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             hooks_dir: install.hooks(),
             buildpacks_dir: install.buildpacks(),
             tools_dir: install.tools(),
+            slugs_dir: None,
             bridge: args.bridge.clone(),
             subnet: args.subnet,
             allow: Vec::new(),
             slots: 64,
             cpus: 2.0,
             max: BuildLimits::default(),
+            dyno_max: DynoLimits::default(),
             reserve_bytes: 1 << 30,
             allow_missing_limits: false,
         }),
+        host: None,
+        router: None,
         build: BuildConfig { env: build_env(), files: BTreeMap::new() },
         admin: Some(AdminConfig { api_url, token_file: state.token("admin") }),
         up: Some(UpConfig { ssh_listen: args.ssh_listen }),

@@ -111,9 +111,9 @@ fn signalled() -> Fault {
 }
 
 /// When the time is over. A limit beyond what the clock can count is none.
-fn deadline(begun: Instant, seconds: u64) -> Instant {
+fn deadline(begun: Instant, seconds: Option<u64>) -> Instant {
     const CENTURY: u64 = 100 * 365 * 86400;
-    begun + Duration::from_secs(seconds.min(CENTURY))
+    begun + Duration::from_secs(seconds.map_or(CENTURY, |seconds| seconds.min(CENTURY)))
 }
 
 /// Why a container ended.
@@ -135,7 +135,7 @@ impl End {
         match self {
             Self::Caller => None,
             Self::Stopped(by) => Some(RunEvent::Stopped { by }),
-            Self::Signal | Self::Itself => Some(RunEvent::Ended),
+            Self::Signal | Self::Itself => Some(events::ENDED),
         }
     }
 
@@ -344,6 +344,9 @@ impl Watch<'_> {
             RunRequest::Limits => {
                 self.look();
                 events::send(&RunEvent::Limits { met: self.watchdog.met() });
+            }
+            RunRequest::Usage | RunRequest::Stop { .. } => {
+                return Err(Fault::refused("only a dyno is asked that"));
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use ruko_core::container::{MAX_LINE, RunEvent, RunLimits, RunSpec};
+use ruko_core::container::{MAX_LINE, Purpose, RunEvent, RunLimits, RunSpec};
 use ruko_core::names::{ContainerName, TemplateName};
 use ruko_core::{Exit, Fault, Hint};
 use ruko_sys::process::CommandSys;
@@ -72,9 +72,9 @@ fn spec(settings: &Settings, args: &Args) -> Result<RunSpec, Fault> {
     Ok(RunSpec {
         name: args.name.clone(),
         template: args.template.clone(),
-        client_key: key.trim_end().to_owned(),
+        purpose: Purpose::Login { client_key: key.trim_end().to_owned() },
         limits: RunLimits {
-            seconds: args.seconds.unwrap_or(max.build_seconds),
+            seconds: Some(args.seconds.unwrap_or(max.build_seconds)),
             memory_bytes: max.memory_bytes,
             pids: max.pids,
             disk_bytes: max.disk_bytes,
