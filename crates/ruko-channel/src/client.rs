@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use ruko_api_types::Stored;
+use ruko_api_types::host::ReleaseProgress;
 
 use crate::record::{self, ObjectReader, ObjectWriter};
 use crate::{Answer, BuildRequest, CommitRequest, Request};
@@ -136,6 +137,17 @@ impl Client {
     pub fn commit(&mut self, request: CommitRequest) -> Result<(Option<u64>, String), ClientError> {
         match self.ask(&Request::Commit(request))? {
             Answer::Committed { release, web_url } => Ok((release, web_url)),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// How far the release that the commit made is; waits until there is more than was told.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; refused when it is not worth waiting for any longer.
+    pub fn progress(&mut self, output_from: u64) -> Result<ReleaseProgress, ClientError> {
+        match self.ask(&Request::Progress { output_from })? {
+            Answer::Progress(progress) => Ok(*progress),
             _ => Err(ClientError::Unexpected),
         }
     }

@@ -3,6 +3,7 @@
 use std::io::{self, BufReader, Read};
 use std::os::unix::net::UnixStream;
 
+use ruko_api_types::host::ReleaseProgress;
 use ruko_api_types::{Committed, Stored};
 
 use crate::record::{self, ObjectReader, ObjectWriter};
@@ -53,6 +54,12 @@ pub trait Host: Sync {
     /// Not stored, not valid, lease lost, API down.
     fn commit(&self, request: CommitRequest) -> Result<Committed, Refusal>;
 
+    /// How far the release that the commit made is; holds the call until there is more than was told.
+    ///
+    /// # Errors
+    /// There is no release, or it is not worth waiting for any longer.
+    fn progress(&self, output_from: u64) -> Result<ReleaseProgress, Refusal>;
+
     /// Keeps lines for the build's record.
     fn output(&self, text: &str);
 
@@ -102,6 +109,10 @@ fn answer(from: &mut impl Read, host: &dyn Host, request: Request) -> io::Result
         Request::Repo => stored(from, |bytes| host.store_repo(bytes))?,
         Request::Commit(request) => match host.commit(request) {
             Ok(done) => Answer::Committed { release: done.release, web_url: done.web_url },
+            Err(Refusal(message)) => Answer::Refused { message },
+        },
+        Request::Progress { output_from } => match host.progress(output_from) {
+            Ok(progress) => Answer::Progress(Box::new(progress)),
             Err(Refusal(message)) => Answer::Refused { message },
         },
         Request::Output { text } => {

@@ -20,6 +20,7 @@ mod record;
 
 use std::collections::BTreeMap;
 
+use ruko_api_types::host::ReleaseProgress;
 use ruko_api_types::{Manifest, RefUpdate, Stored};
 use ruko_core::config::BuildLimits;
 use ruko_core::{AppName, ConfigVarName, PushId, StackName};
@@ -50,6 +51,12 @@ pub enum Request {
     Repo,
     /// Slug and repository are stored: make them the app's. Answer: [`Answer::Committed`].
     Commit(CommitRequest),
+    /// The commit made a release: how far is it? Held until there is more to tell. Answer: [`Answer::Progress`], or
+    /// a refusal when it is not worth waiting for any longer.
+    Progress {
+        /// How much of what its release phase printed was told, in bytes.
+        output_from: u64,
+    },
     /// Lines that the client saw, for the build's record. Answer: [`Answer::Noted`].
     Output {
         /// Whole lines.
@@ -82,6 +89,8 @@ pub enum Answer {
         /// The app's public address.
         web_url: String,
     },
+    /// To [`Request::Progress`].
+    Progress(Box<ReleaseProgress>),
     /// Noted.
     Noted,
     /// The bounds that the container met so far.

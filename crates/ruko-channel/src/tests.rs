@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 
+use ruko_api_types::host::{ReleaseProgress, ReleaseStatus};
 use ruko_api_types::{Committed, Stored};
 
 use super::*;
@@ -59,6 +60,17 @@ impl Host for Recorder {
     fn commit(&self, _: CommitRequest) -> Result<Committed, Refusal> {
         *self.commits.lock().unwrap() += 1;
         Ok(Committed { repo_version: 1, release: Some(7), web_url: "http://x/".into(), discard: vec![] })
+    }
+
+    fn progress(&self, output_from: u64) -> Result<ReleaseProgress, Refusal> {
+        Ok(ReleaseProgress {
+            output: "told".into(),
+            output_to: output_from + 4,
+            status: ReleaseStatus::Succeeded,
+            reason: None,
+            serving: Some(7),
+            dynos: BTreeMap::new(),
+        })
     }
 
     fn output(&self, _: &str) {}

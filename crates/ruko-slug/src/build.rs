@@ -2,7 +2,7 @@
 //! tarball, which differs in where the app comes from and in that no ref moves.
 //!
 //! Every failure before the commit leaves the app as it was: the hook ends with 1 and git moves no ref.
-//! After the commit nothing can fail any more.
+//! After the commit only the release itself can fail, by not coming up; then the API takes the commit back.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,6 +23,7 @@ use crate::cache;
 use crate::checkout::checkout;
 use crate::env::{EnvDir, Environment, Facts};
 use crate::git::Repository;
+use crate::launch;
 use crate::layout::Layout;
 use crate::output::{Lines, Output};
 use crate::pack::{self, Limited};
@@ -573,9 +574,9 @@ fn commit(
     let refs = updates.iter().map(Update::to_record).collect();
     let (release, web_url) = ask("commit", client.commit(CommitRequest { refs, manifest }))?;
     if let Some(version) = release {
-        output.detail(format!("Released v{version}"));
-        output.detail(format!("{web_url} deployed to openruko"));
-    } else if updates.iter().any(|update| !update.is_deletion()) {
+        return launch::follow(version, &web_url, client, output);
+    }
+    if updates.iter().any(|update| !update.is_deletion()) {
         for line in refs::not_deployed(updates, &request.deploy_refs) {
             output.trouble(line);
         }

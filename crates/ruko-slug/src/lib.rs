@@ -11,6 +11,7 @@ mod cli;
 pub mod env;
 pub mod git;
 pub mod inspect;
+pub mod launch;
 pub mod layout;
 pub mod leftovers;
 pub mod output;

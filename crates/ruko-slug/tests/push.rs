@@ -4,7 +4,8 @@
 
 mod world;
 
-use world::{World, commit, git};
+use ruko_api_types::host::{ReleaseProgress, ReleaseStatus, UpOf};
+use world::{World, commit, git, progress};
 
 #[test]
 fn a_procfile_app_is_released_and_can_be_cloned_back() {
@@ -108,6 +109,62 @@ fn a_refused_commit_rejects_the_push() {
     push.assert_line(" !     The lease was lost.");
     push.assert_line(" !     Push again.");
     assert!(world.host.kept().repository.is_none());
+}
+
+#[test]
+fn a_release_is_followed_until_it_serves() {
+    let world = World::new();
+    let app = world.app(&[("Procfile", "web: one\nrelease: migrate\n")]);
+    let dynos = [("web".parse().unwrap(), UpOf { up: 2, wanted: 2 })].into();
+    world.host.kept().progress = vec![
+        Ok(progress("migrat", ReleaseStatus::Pending)),
+        Ok(progress("ing 1\nmigrating 2", ReleaseStatus::Pending)),
+        Ok(ReleaseProgress { serving: Some(1), dynos, ..progress("", ReleaseStatus::Succeeded) }),
+    ];
+    let push = world.push(&app, &["main"]);
+    push.assert_ok();
+    let begin = push.lines.iter().position(|line| line == "-----> Launching...").unwrap();
+    assert_eq!(
+        push.lines[begin + 1..][..6],
+        [
+            "-----> Running the release command...",
+            "       migrating 1",
+            "       migrating 2",
+            "       Released v1",
+            "       web: 2 of 2 up",
+            "       http://my-app.test/ deployed to openruko",
+        ],
+        "{}",
+        push.text
+    );
+}
+
+#[test]
+fn a_release_that_does_not_boot_rejects_the_push() {
+    let failed = |reason: &str, serving| {
+        let world = World::new();
+        let app = world.app(&[("Procfile", "web: one\n")]);
+        let reason = Some(reason.to_owned());
+        let progress = ReleaseProgress { reason, serving, ..progress("", ReleaseStatus::Failed) };
+        world.host.kept().progress = vec![Ok(progress)];
+        let push = world.push(&app, &["main"]);
+        push.assert_refused();
+        push
+    };
+    failed("web.1: R10 (Boot timeout)", Some(6))
+        .assert_line(" !     v1 did not boot (web.1: R10 (Boot timeout)); v6 keeps serving.");
+    failed("release command exited with status 2", None)
+        .assert_line(" !     v1 was not released (release command exited with status 2); nothing serves yet.");
+}
+
+#[test]
+fn a_release_that_takes_too_long_is_not_waited_for() {
+    let world = World::new();
+    let app = world.app(&[("Procfile", "web: one\n")]);
+    world.host.kept().progress = vec![Err("it has been starting for 10 minutes".to_owned())];
+    let push = world.push(&app, &["main"]);
+    push.assert_ok();
+    push.assert_line(" !     v1 is made and not up yet: it has been starting for 10 minutes.");
 }
 
 #[test]

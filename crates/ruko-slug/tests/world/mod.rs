@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
+use ruko_api_types::host::{ReleaseProgress, ReleaseStatus};
 use ruko_api_types::{Committed, Stored};
 use ruko_channel::{BuildRequest, CommitRequest, Refusal};
 use ruko_core::PushId;
@@ -34,6 +35,8 @@ pub(crate) struct Kept {
     pub(crate) limits: BuildLimits,
     pub(crate) bounds_met: Vec<String>,
     pub(crate) refuse_commit: Option<String>,
+    /// What is told of the release, one after the other; then that it serves.
+    pub(crate) progress: Vec<Result<ReleaseProgress, String>>,
     pending_repository: Option<Vec<u8>>,
 }
 
@@ -113,6 +116,14 @@ impl ruko_channel::Host for Host {
         Ok(Committed { repo_version: 1, release, web_url: "http://my-app.test/".into(), discard: vec![] })
     }
 
+    fn progress(&self, _: u64) -> Result<ReleaseProgress, Refusal> {
+        let mut kept = self.kept();
+        if kept.progress.is_empty() {
+            return Ok(progress("", ReleaseStatus::Succeeded));
+        }
+        kept.progress.remove(0).map_err(Refusal)
+    }
+
     fn output(&self, text: &str) {
         self.kept().output.push_str(text);
     }
@@ -121,6 +132,18 @@ impl ruko_channel::Host for Host {
         let mut kept = self.kept();
         kept.failures.push(reason.to_owned());
         kept.bounds_met.clone()
+    }
+}
+
+/// How far a release is whose phase printed this.
+pub(crate) fn progress(output: &str, status: ReleaseStatus) -> ReleaseProgress {
+    ReleaseProgress {
+        output: output.to_owned(),
+        output_to: 0,
+        status,
+        reason: None,
+        serving: None,
+        dynos: BTreeMap::new(),
     }
 }
 
@@ -180,6 +203,7 @@ impl World {
             limits: BuildLimits::default(),
             bounds_met: vec![],
             refuse_commit: None,
+            progress: vec![],
             pending_repository: None,
         };
         let host = Arc::new(Host(Mutex::new(kept)));
