@@ -69,8 +69,9 @@ build:
 install:
 	install -d $(bindir) $(libexecdir)/tools $(sharedir)/hooks $(sharedir)/templates
 	install -m755 $(OUT)/openruko $(OUT)/ruko-fetch $(bindir)
-	install -m755 $(addprefix $(OUT)/,openruko-api openruko-git openruko-serve ruko-container) $(libexecdir)
-	install -m755 $(OUT)/ruko-slug $(libexecdir)/tools
+	install -m755 $(addprefix $(OUT)/,openruko-api openruko-git openruko-host openruko-router openruko-serve \
+	  ruko-container) $(libexecdir)
+	install -m755 $(addprefix $(OUT)/,ruko-dyno ruko-slug) $(libexecdir)/tools
 	ln -sf ../libexec/openruko/ruko-container $(bindir)/ruko-container
 	ln -sf ../libexec/openruko/tools/ruko-slug $(bindir)/ruko-slug
 	install -m755 hooks/* $(sharedir)/hooks

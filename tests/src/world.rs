@@ -45,7 +45,7 @@ impl World {
             .tempdir_in(WORLDS)
             .unwrap();
         let lock = Lock::try_take(&dir.path().join("lock")).unwrap().expect("a new directory is nobody's");
-        let [ssh, api, public, git] = free_addresses();
+        let [ssh, api, public, git, web, rendezvous] = free_addresses();
         let (bridge, subnet, network) = free_network();
         let world = Self { dir, ssh, up: Mutex::new(None), _locks: [lock, network] };
         world.install();
@@ -54,7 +54,9 @@ impl World {
             .into_iter()
             .chain(["--subnet".to_owned(), subnet])
             .chain(["--public-listen".to_owned(), public.to_string()])
-            .chain(["--git-listen".to_owned(), git.to_string()]);
+            .chain(["--git-listen".to_owned(), git.to_string()])
+            .chain(["--web-listen".to_owned(), web.to_string()])
+            .chain(["--rendezvous-listen".to_owned(), rendezvous.to_string()]);
         world.up(first);
         world.down();
         let mut config = world.config();

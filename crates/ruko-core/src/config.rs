@@ -374,11 +374,9 @@ pub struct RendezvousConfig {
     pub listen: SocketAddr,
     /// Where developers reach it: `rendezvous://paas.example.com:5003`.
     pub url: String,
-    /// Its certificate; the protocol knows no connection without one.
-    pub tls: TlsConfig,
-    /// Whether clients are told the digest of the certificate, since no authority that they know has signed it.
-    #[serde(default)]
-    pub pinned: bool,
+    /// TLS with this certificate. Without it openruko-host makes one up at every start, and `openruko` is told its
+    /// digest: it is the client that needs no authority's word. The protocol knows no connection without TLS.
+    pub tls: Option<TlsConfig>,
 }
 
 const fn default_slug_cache() -> u64 {

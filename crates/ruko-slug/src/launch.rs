@@ -48,7 +48,12 @@ fn give_up(version: u64, why: &str, output: &mut Output) -> Result<(), Refusal> 
     Ok(())
 }
 
-fn serves(version: u64, web_url: &str, progress: &ReleaseProgress, output: &mut Output) -> Result<(), Refusal> {
+fn serves(
+    version: u64,
+    web_url: &str,
+    progress: &ReleaseProgress,
+    output: &mut Output,
+) -> Result<(), Refusal> {
     output.detail(format!("Released v{version}"));
     for (process_type, dynos) in progress.dynos.iter().filter(|(_, dynos)| dynos.wanted > 0) {
         output.detail(format!("{process_type}: {} of {} up", dynos.up, dynos.wanted));

@@ -153,8 +153,9 @@ fn a_release_that_does_not_boot_rejects_the_push() {
     };
     failed("web.1: R10 (Boot timeout)", Some(6))
         .assert_line(" !     v1 did not boot (web.1: R10 (Boot timeout)); v6 keeps serving.");
-    failed("release command exited with status 2", None)
-        .assert_line(" !     v1 was not released (release command exited with status 2); nothing serves yet.");
+    failed("release command exited with status 2", None).assert_line(
+        " !     v1 was not released (release command exited with status 2); nothing serves yet.",
+    );
 }
 
 #[test]

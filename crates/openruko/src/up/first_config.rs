@@ -7,9 +7,11 @@ use std::path::Path;
 
 use ruko_core::config::{
     AdminConfig, ApiConfig, BuildConfig, BuildLimits, Config, ContainerConfig, DynoLimits, GitConfig,
-    PublicConfig, ServeConfig, UpConfig,
+    HostConfig, PublicConfig, RouterConfig, ServeConfig, UpConfig,
 };
 use ruko_core::{Fault, Hint, hex, message};
+use serde::de::DeserializeOwned;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::UpArgs;
@@ -44,7 +46,9 @@ const HEAD: &str = "# The configuration of openruko, written by the first `openr
 /// Makes tokens and writes the configuration.
 pub(super) fn write(args: &UpArgs, install: &Install, state: &State, users: &Users) -> Result<(), Fault> {
     let mut components = BTreeMap::new();
-    for (component, reader) in [("serve", users.git), ("admin", Account::ROOT)] {
+    let readers =
+        [("serve", users.git), ("admin", Account::ROOT), ("host", users.git), ("router", users.openruko)];
+    for (component, reader) in readers {
         components.insert(component.to_owned(), token(state, component, reader)?);
     }
     let config = config(args, install, state, components);
@@ -71,6 +75,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
         .into_iter()
         .chain(super::host::container_run(install, state))
         .collect();
+    let host = host(args, state, &container_command);
     Config {
         api: Some(ApiConfig {
             listen: args.api_listen,
@@ -79,7 +84,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             storage: format!("file://{}", state.storage().display()),
             uploads: Some(state.uploads()),
             url: api_url.clone(),
-            web_url: "http://{app}.localhost:8080/".to_owned(),
+            web_url: format!("http://{{app}}.localhost:{}/", args.web_listen.port()),
             stack: known("openruko-12"),
             template: known("openruko-build"),
             deploy_refs: ["main", "master"].map(|branch| format!("refs/heads/{branch}")).to_vec(),
@@ -108,7 +113,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             hooks_dir: install.hooks(),
             buildpacks_dir: install.buildpacks(),
             tools_dir: install.tools(),
-            slugs_dir: None,
+            slugs_dir: Some(state.slugs()),
             bridge: args.bridge.clone(),
             subnet: args.subnet,
             allow: Vec::new(),
@@ -119,12 +124,41 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             reserve_bytes: 1 << 30,
             allow_missing_limits: false,
         }),
-        host: None,
-        router: None,
+        host: Some(host),
+        router: Some(router(args, state)),
         build: BuildConfig { env: build_env(), files: BTreeMap::new() },
         admin: Some(AdminConfig { api_url, token_file: state.token("admin") }),
         up: Some(UpConfig { ssh_listen: args.ssh_listen }),
     }
+}
+
+fn host(args: &UpArgs, state: &State, container_command: &[String]) -> HostConfig {
+    with_defaults(json!({
+        "api_url": format!("http://{}", args.api_listen),
+        "token_file": state.token("host"),
+        "container_command": container_command,
+        "state_dir": state.dynos(),
+        "slugs_dir": state.slugs(),
+        "template": "openruko-dyno",
+        "rendezvous": {
+            "listen": args.rendezvous_listen,
+            "url": format!("rendezvous://{}", args.rendezvous_listen),
+        },
+    }))
+}
+
+fn router(args: &UpArgs, state: &State) -> RouterConfig {
+    with_defaults(json!({
+        "api_url": format!("http://{}", args.api_listen),
+        "token_file": state.token("router"),
+        "listen": args.web_listen,
+        "state_file": state.router().join("apps.json"),
+    }))
+}
+
+/// A table of which only what has no default is said.
+fn with_defaults<T: DeserializeOwned>(table: serde_json::Value) -> T {
+    serde_json::from_value(table).expect("what is written here follows the rule of its table")
 }
 
 /// What is reached on this machine alone; where it is reached from elsewhere, the admin says.
@@ -182,11 +216,16 @@ pub(super) fn check(args: &UpArgs, config: &Config, path: &Path) -> Result<(), F
     let api = config.api()?;
     let public = api.public.as_ref().map_or_else(nowhere, |public| public.listen.to_string());
     let git = config.git.as_ref().map_or_else(nowhere, |git| git.listen.to_string());
+    let web = config.router.as_ref().map_or_else(nowhere, |router| router.listen.to_string());
+    let rendezvous = config.host.as_ref().and_then(|host| host.rendezvous.as_ref());
+    let rendezvous = rendezvous.map_or_else(nowhere, |rendezvous| rendezvous.listen.to_string());
     let differences = [
         ("--ssh-listen", args.ssh_listen.to_string(), config.up()?.ssh_listen.to_string()),
         ("--api-listen", args.api_listen.to_string(), api.listen.to_string()),
         ("--public-listen", args.public_listen.to_string(), public),
         ("--git-listen", args.git_listen.to_string(), git),
+        ("--web-listen", args.web_listen.to_string(), web),
+        ("--rendezvous-listen", args.rendezvous_listen.to_string(), rendezvous),
         ("--bridge", args.bridge.clone(), container.bridge.clone()),
         ("--subnet", args.subnet.to_string(), container.subnet.to_string()),
     ];

@@ -15,6 +15,9 @@ pub(super) fn lines(state: &State, config: &Config, host_key: String) -> Result<
         Some(public) => reached(public, config.git.is_some()),
         None => vec![("git over ssh", ssh_remote(ssh))],
     };
+    if config.router.is_some() {
+        facts.push(("Apps", of_app(&config.api()?.web_url)));
+    }
     facts.extend([
         ("Host key", host_key),
         ("Internal API", config.api()?.url.clone()),

@@ -15,7 +15,14 @@ impl Install {
     pub(crate) fn find() -> Result<Self, Fault> {
         let me = std::env::current_exe().fault("cannot find myself")?;
         let install = Self::at(&me)?;
-        let programs = [install.api(), install.git(), install.serve(), install.container()];
+        let programs = [
+            install.api(),
+            install.git(),
+            install.serve(),
+            install.container(),
+            install.host(),
+            install.router(),
+        ];
         for needed in programs.into_iter().chain([install.templates()]) {
             if !needed.exists() {
                 return Err(Fault::refused(format!(
@@ -53,6 +60,14 @@ impl Install {
 
     pub(super) fn git(&self) -> PathBuf {
         self.libexec().join("openruko-git")
+    }
+
+    pub(super) fn host(&self) -> PathBuf {
+        self.libexec().join("openruko-host")
+    }
+
+    pub(super) fn router(&self) -> PathBuf {
+        self.libexec().join("openruko-router")
     }
 
     pub(super) fn container(&self) -> PathBuf {

@@ -46,6 +46,12 @@ pub(crate) struct UpArgs {
     /// Where git over HTTP listens.
     #[arg(long, default_value = "127.0.0.1:5002")]
     git_listen: SocketAddr,
+    /// Where the router listens, in front of the apps.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    web_listen: SocketAddr,
+    /// Where the terminals of one-off dynos are reached.
+    #[arg(long, default_value = "127.0.0.1:5003")]
+    rendezvous_listen: SocketAddr,
     /// The bridge for containers.
     #[arg(long, default_value = "ruko0")]
     bridge: String,
@@ -168,36 +174,33 @@ fn start_children(
     users: &host::Users,
     config: &Config,
 ) -> Result<Children, Fault> {
-    let api = Child::new("openruko-api", "listening on", {
-        let (program, config, user) = (install.api(), state.config(), users.openruko);
-        move || {
-            let mut command = Tool::new(&program).arg("--config").arg(&config).into_command();
-            user.become_in(&mut command);
-            command
-        }
-    });
     let sshd = Child::new("sshd", "Server listening on", {
         let config = state.sshd_config();
         move || Tool::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(&config).into_command()
     });
-    let git = Child::new("openruko-git", "listening on", {
-        let (program, config, user) = (install.git(), state.config(), users.git);
-        move || {
-            let mut command = Tool::new(&program).arg("--config").arg(&config).into_command();
+    let service = |name, ready, program: PathBuf, user: host::Account, verb: Option<&'static str>| {
+        let config = state.config();
+        Child::new(name, ready, move || {
+            let mut command = Tool::new(&program).arg("--config").arg(&config).args(verb).into_command();
             user.become_in(&mut command);
             command
-        }
-    });
-    let builds = Child::new("openruko-serve", "waiting for builds", {
-        let (program, config, user) = (install.serve(), state.config(), users.git);
-        move || {
-            let mut command = Tool::new(&program).arg("--config").arg(&config).arg("builds").into_command();
-            user.become_in(&mut command);
-            command
-        }
-    });
-    let mut children = vec![api, sshd, builds];
-    children.extend(config.git.as_ref().map(|_| git));
+        })
+    };
+    let (git, openruko) = (users.git, users.openruko);
+    let mut children = vec![
+        service("openruko-api", "listening on", install.api(), openruko, None),
+        sshd,
+        service("openruko-serve", "waiting for builds", install.serve(), git, Some("builds")),
+    ];
+    if config.git.is_some() {
+        children.push(service("openruko-git", "listening on", install.git(), git, None));
+    }
+    if config.host.is_some() {
+        children.push(service("openruko-host", "running dynos", install.host(), git, None));
+    }
+    if config.router.is_some() {
+        children.push(service("openruko-router", "listening on", install.router(), openruko, None));
+    }
     Children::start(children)
 }
 

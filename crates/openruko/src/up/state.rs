@@ -33,6 +33,9 @@ impl State {
             (self.api(), users.openruko, 0o700),
             (self.storage(), users.git, 0o700),
             (self.run(), users.git, 0o700),
+            (self.dynos(), users.git, 0o700),
+            (self.slugs(), users.git, 0o700),
+            (self.router(), users.openruko, 0o700),
             (self.containers(), root, 0o711),
             (self.sshd(), root, 0o700),
             (self.tokens(), root, 0o711),
@@ -74,6 +77,21 @@ impl State {
     /// Sockets and keys of pushes while they last.
     pub(super) fn run(&self) -> PathBuf {
         self.dir.join("run")
+    }
+
+    /// What openruko-host keeps of dynos.
+    pub(super) fn dynos(&self) -> PathBuf {
+        self.dir.join("dynos")
+    }
+
+    /// The images of slugs that run here.
+    pub(super) fn slugs(&self) -> PathBuf {
+        self.dir.join("slugs")
+    }
+
+    /// What the router keeps.
+    pub(super) fn router(&self) -> PathBuf {
+        self.dir.join("router")
     }
 
     pub(super) fn containers(&self) -> PathBuf {
