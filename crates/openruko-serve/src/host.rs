@@ -6,9 +6,10 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ruko_api_client::{ApiClient, ApiClientError};
+use ruko_api_types::host::{ReleaseProgress, ReleaseStatus};
 use ruko_api_types::{Commit, CommitRelease, Committed, Head, Manifest, Output, Push, RefUpdate, Stored};
 use ruko_channel::{BuildRequest, CommitRequest, Host, Refusal};
 use ruko_core::exit::{chain, one_line};
@@ -26,6 +27,13 @@ const MAX_TEXT: usize = 4096;
 /// How often a commit is sent before its push gives up, and how long it waits between.
 const COMMIT_TRIES: u32 = 10;
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);
+/// How long one question for a release's progress may wait at the API, in seconds. Short, so that a client that goes
+/// away is noticed between two.
+const PROGRESS_SECONDS: u64 = 1;
+/// A push waits no longer than this for its release to serve.
+const PROGRESS_PATIENCE: Duration = Duration::from_secs(600);
+/// So long before the container's time is over the push stops waiting, so that it can end well.
+const PROGRESS_MARGIN: Duration = Duration::from_secs(15);
 /// More process types than this are refused.
 const MAX_PROCESS_TYPES: usize = 100;
 
@@ -39,6 +47,8 @@ pub(crate) struct PushHost<'a> {
     objects: Mutex<Objects>,
     told: Mutex<Told>,
     output: Mutex<u64>,
+    /// When the time of the container is nearly over.
+    nearly_over: Instant,
 }
 
 /// What is stored. Held locked while anything is being stored or committed, so that what is committed is
@@ -59,7 +69,12 @@ enum Commitment {
     /// It was sent and its answer never came: it may have been made.
     InDoubt,
     /// It is made.
-    Made(Committed),
+    Made {
+        /// Its answer.
+        committed: Committed,
+        /// How long its release is waited for.
+        patience: Instant,
+    },
 }
 
 /// What the container told, and what went wrong here.
@@ -102,13 +117,15 @@ impl<'a> PushHost<'a> {
             objects: Mutex::default(),
             told: Mutex::default(),
             output: Mutex::default(),
+            nearly_over: Instant::now()
+                + Duration::from_secs(push.limits.build_seconds).saturating_sub(PROGRESS_MARGIN),
         }
     }
 
     /// How it went.
     pub(crate) fn outcome(&self) -> Outcome {
         let told = self.told();
-        if let Commitment::Made(committed) = &lock(&self.objects).commit {
+        if let Commitment::Made { committed, .. } = &lock(&self.objects).commit {
             return Outcome::Committed(committed.clone());
         }
         match (&told.failure, &told.detail) {
@@ -174,6 +191,14 @@ impl<'a> PushHost<'a> {
         }
     }
 
+    /// The version of the release that the commit made, and how long it is waited for.
+    fn released(&self) -> Option<(u64, Instant)> {
+        match &lock(&self.objects).commit {
+            Commitment::Made { committed, patience } => Some((committed.release?, *patience)),
+            Commitment::None | Commitment::InDoubt => None,
+        }
+    }
+
     /// Adds lines of trouble to the build's record.
     pub(crate) fn trouble(&self, text: impl Display) {
         self.output(&format!("{}\n", message::trouble(text)));
@@ -201,6 +226,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Whether an error says that nothing was done, and not only that the answer is missing.
 fn definite(why: &ApiClientError) -> bool {
     why.status().is_some_and(|status| (400..500).contains(&status))
+}
+
+/// Whether there is something to tell to who knows the output up to there and that the release is pending.
+fn has_news(progress: &ReleaseProgress, output_from: u64) -> bool {
+    progress.status != ReleaseStatus::Pending || progress.output_to > output_from
 }
 
 /// Why a commit was not made, or is not known to be.
@@ -275,7 +305,8 @@ impl Host for PushHost<'_> {
         let commit = judge(self.push, &objects, request)?;
         match self.send_commit(&commit) {
             Ok(committed) => {
-                objects.commit = Commitment::Made(committed.clone());
+                let patience = self.nearly_over.min(Instant::now() + PROGRESS_PATIENCE);
+                objects.commit = Commitment::Made { committed: committed.clone(), patience };
                 Ok(committed)
             }
             Err(why) => {
@@ -285,6 +316,23 @@ impl Host for PushHost<'_> {
                 Err(self.refuse(not_committed(&why).to_owned(), chain(&why)))
             }
         }
+    }
+
+    fn progress(&self, output_from: u64) -> Result<ReleaseProgress, Refusal> {
+        let (version, until) = self.released().ok_or_else(|| Refusal("there is no release".to_owned()))?;
+        let app = &self.push.app.name;
+        while Instant::now() < until && !self.ended.load(Ordering::Acquire) {
+            match self.api.release_progress(app, version, output_from, PROGRESS_SECONDS) {
+                Ok(progress) if has_news(&progress, output_from) => return Ok(progress),
+                Ok(_) => {}
+                Err(why) if definite(&why) => {
+                    return Err(self.refuse("the server does not know it any more".to_owned(), chain(&why)));
+                }
+                // The API may be starting again.
+                Err(_) => thread::sleep(COMMIT_PAUSE),
+            }
+        }
+        Err(Refusal("it takes longer than a push waits".to_owned()))
     }
 
     fn output(&self, text: &str) {
@@ -342,6 +390,10 @@ impl Host for FetchHost<'_> {
     }
 
     fn commit(&self, _: CommitRequest) -> Result<Committed, Refusal> {
+        Err(only_a_fetch())
+    }
+
+    fn progress(&self, _: u64) -> Result<ReleaseProgress, Refusal> {
         Err(only_a_fetch())
     }
 
