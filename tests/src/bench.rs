@@ -160,7 +160,7 @@ fn containers(world: &World) -> Figures {
         let spec = json!({
             "name": ContainerName::generate("bench"),
             "template": "openruko-build",
-            "client_key": key.trim(),
+            "purpose": { "login": { "client_key": key.trim() } },
             "limits": {
                 "seconds": limits.build_seconds, "memory_bytes": limits.memory_bytes,
                 "pids": limits.pids, "disk_bytes": limits.disk_bytes,

@@ -7,9 +7,11 @@ mod client;
 mod platform;
 mod tls;
 mod wait;
+mod web;
 mod world;
 
 pub use client::{Developer, Pushed, Repo};
 pub use platform::Platform;
 pub use wait::{eventually, until};
+pub use web::{Answered, Load, Web};
 pub use world::World;

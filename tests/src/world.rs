@@ -21,6 +21,7 @@ use crate::client::Developer;
 use crate::platform::Platform;
 use crate::tls;
 use crate::wait::{eventually, until};
+use crate::web::Web;
 
 /// Every part of the path must belong to root alone (sshd and ruko-container insist), so not /tmp.
 const WORLDS: &str = "/var/lib/openruko-test";
@@ -253,6 +254,18 @@ impl World {
     #[must_use]
     pub fn platform(&self, developer: &Developer) -> Platform {
         Platform::new(self.public_url(), self.token(developer))
+    }
+
+    /// Where an app is asked for.
+    #[must_use]
+    pub fn web(&self, app: &str) -> Web {
+        self.web_as(&format!("{app}.localhost"))
+    }
+
+    /// The same, under another name.
+    #[must_use]
+    pub fn web_as(&self, host: &str) -> Web {
+        Web::new(self.config().router().unwrap().listen, host.to_owned())
     }
 
     /// An app of a developer.

@@ -16,12 +16,20 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 
 /// Bounds that can be met within seconds, and that pip and npm still fit in.
 pub(crate) fn small(config: &mut Config) {
+    without_dynos(config);
     let limits = &mut config.api.as_mut().unwrap().limits;
     limits.memory_bytes = 768 << 20;
     limits.pids = 200;
     limits.disk_bytes = 1 << 30;
     limits.slug_bytes = 32 << 20;
     config.api.as_mut().unwrap().lease_seconds = 10;
+}
+
+/// What is released is not run: most apps of these tests are none that could be.
+fn without_dynos(config: &mut Config) {
+    (config.host, config.router) = (None, None);
+    let components = &mut config.api.as_mut().unwrap().components;
+    components.retain(|name, _| name != "host" && name != "router");
 }
 
 /// Pushes an app whose build must fail; what the developer saw.

@@ -1,4 +1,5 @@
-//! The system tests: real sshd, git and LXC, on one world of their own.
+//! The system tests: real sshd, git and LXC, on two worlds of their own: one that builds, and one that also runs what
+//! was built.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
@@ -8,6 +9,7 @@ mod heroku_cli;
 mod http;
 mod limits;
 mod platform;
+mod running;
 mod sandbox;
 mod sharing;
 mod sources;
@@ -16,11 +18,12 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 use openruko_tests::World;
+use ruko_core::config::Config;
 
 /// A test on the shared world.
 type Test = fn(&World);
 
-/// Every test, by the module that holds it. A test asks for developers and apps of its own names.
+/// Every test of what comes before a release runs, by the module that holds it. A test asks for developers and apps of its own names.
 fn tests() -> Vec<(&'static str, Test)> {
     [
         access::TESTS,
@@ -39,18 +42,21 @@ fn tests() -> Vec<(&'static str, Test)> {
 
 fn main() {
     let args = Arguments::from_args();
-    let world = (!args.list).then(|| Arc::new(World::start(limits::small)));
-    let trials = tests()
-        .into_iter()
-        .map(|(name, test)| {
+    let start = |configure: fn(&mut Config)| (!args.list).then(|| Arc::new(World::start(configure)));
+    let (builds, node) = (start(limits::small), start(running::quick));
+    let on = |world: &Option<Arc<World>>, tests: Vec<(&'static str, Test)>| {
+        let trials = tests.into_iter().map(|(name, test)| {
             let world = world.clone();
             Trial::test(name, move || {
                 test(world.as_ref().expect("the tests are not only listed"));
                 Ok(())
             })
-        })
-        .collect();
+        });
+        trials.collect::<Vec<_>>()
+    };
+    let mut trials = on(&builds, tests());
+    trials.extend(on(&node, running::tests()));
     let conclusion = libtest_mimic::run(&args, trials);
-    drop(world);
+    drop((builds, node));
     conclusion.exit();
 }
