@@ -1,6 +1,7 @@
 #!/bin/bash
 # The main job on real input: the whole platform on a state directory of its own, a developer who logs in,
-# makes four apps and pushes them with the real git client over both doors, and what may not work refused.
+# makes four apps and pushes them with the real git client over both doors, sees them answer, and what may not work
+# refused. Then requests come all the time while one app is deployed, configured, scaled, rolled back and broken.
 # The last line says how it went.
 set -euo pipefail
 
@@ -10,11 +11,14 @@ ssh_port=${DEMO_SSH_PORT:-2222}
 api_port=${DEMO_API_PORT:-5000}
 public_port=${DEMO_PUBLIC_PORT:-5001}
 git_port=${DEMO_GIT_PORT:-5002}
+web_port=${DEMO_WEB_PORT:-8080}
+rendezvous_port=${DEMO_RENDEZVOUS_PORT:-5003}
 log=$state/up.log
 openruko=$state/prefix/bin/openruko
 work=
 failures=0
 up=
+load=
 
 admin() { "$openruko" --config "$state/state/config.toml" admin "$@"; }
 
@@ -42,6 +46,7 @@ finish() {
     wait "$up" || true
     "$openruko" teardown --state "$state/state" 2>/dev/null || true
   fi
+  [ -z "$load" ] || end_load
   [ -z "$work" ] || rm -rf "$work"
   if [ "$status" -eq 0 ] && [ "$failures" -eq 0 ]; then
     echo "demo: ok, everything as expected in $SECONDS s; its state is in $state"
@@ -75,6 +80,7 @@ fresh_state
 : >"$log"
 "$openruko" up --state "$state/state" --ssh-listen "127.0.0.1:$ssh_port" --api-listen "127.0.0.1:$api_port" \
   --public-listen "127.0.0.1:$public_port" --git-listen "127.0.0.1:$git_port" \
+  --web-listen "127.0.0.1:$web_port" --rendezvous-listen "127.0.0.1:$rendezvous_port" \
   --bridge rkdemo0 --subnet 10.212.0.1/24 2>"$log" &
 up=$!
 until grep -q 'openruko is up' "$log"; do
@@ -135,8 +141,58 @@ push() {
   return "$status"
 }
 
+# answer APP [PATH]: what the app answers through the router.
+answer() {
+  printf '$ curl http://%s-app.localhost:%s/%s\n' "$1" "$web_port" "${2-}"
+  curl --silent --show-error --fail --noproxy '*' --resolve "$1-app.localhost:$web_port:127.0.0.1" \
+    "http://$1-app.localhost:$web_port/${2-}" | tee "$work/seen"
+}
+
+# begin_load APP: from now on somebody asks for the app all the time.
+begin_load() {
+  : >"$work/load"
+  while :; do
+    curl --silent --output /dev/null --noproxy '*' --max-time 60 --write-out '%{http_code}\n' \
+      --resolve "$1-app.localhost:$web_port:127.0.0.1" "http://$1-app.localhost:$web_port/" >>"$work/load" || true
+  done &
+  load=$!
+}
+
+end_load() {
+  kill "$load" 2>/dev/null || true
+  wait "$load" 2>/dev/null || true
+  load=
+}
+
+# all_answered: how the requests of the load were answered; all must have been with success.
+all_answered() {
+  sort "$work/load" | uniq -c
+  [ -s "$work/load" ] && ! grep -qv '^2..$' "$work/load"
+}
+
+# until_it SECONDS COMMAND...: waits until the command succeeds.
+until_it() {
+  local ends=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [ "$SECONDS" -lt "$ends" ] || return 1
+    sleep 0.2
+  done
+}
+
+# ps_says APP STATE NUMBER: whether so many web dynos are in that state.
+ps_says() { [ "$(as ada openruko ps -a "$1-app" --json | jq "[.[] | select(.type == \"web\" and .state == \"$2\")] | length")" = "$3" ]; }
+
 seen() { grep -q -- "$1" "$work/seen"; }
 not() { if "$@"; then return 1; fi; }
+answers_as() { answer "$1" >/dev/null && seen "$2"; }
+
+# status_is STATUS COMMAND...: whether the command ends with that status.
+status_is() {
+  local status=0
+  "${@:2}" || status=$?
+  [ "$status" -eq "$1" ]
+}
 live_commit() { as ada git ls-remote "ssh://git@127.0.0.1:$ssh_port/$1-app.git" refs/heads/main | cut -f1; }
 
 heading 'A developer logs in and makes four apps'
@@ -154,6 +210,16 @@ for app in python nodejs static procfile; do
   expect "$app-app is released" push ada "$app"
   expect 'it is v2' seen 'Released v2'
 done
+
+heading 'The apps answer'
+expect 'Python' answer python
+expect 'and is itself' seen 'Hello from Python'
+expect 'Node.js' answer nodejs
+expect 'and is itself' seen 'Hello from Node.js'
+expect 'the static site' answer static
+expect 'and is itself' seen 'Hello from a static site'
+expect 'the app with a Procfile alone' answer procfile hello.txt
+expect 'and is itself' seen 'A file that is served'
 
 for app in python nodejs; do
   heading "Second push, one line changed: $app"
@@ -173,6 +239,40 @@ expect 'it says so' seen 'Push rejected'
 expect 'the ref has not moved' test "$(live_commit python)" = "$live"
 in_repo python openruko releases | tee "$work/seen"
 expect 'v3 still stands' seen 'Current: v3'
+
+heading 'Requests come all the time, and the app changes under them'
+begin_load nodejs
+sed -i 's/Hello/Hello again/' "$work/nodejs-app/index.js"
+commit nodejs 'Another greeting'
+expect 'a deploy' push ada nodejs
+expect 'the new version answers as soon as the push has ended' answer nodejs
+expect 'indeed' seen 'Hello again'
+expect 'a config change' in_repo nodejs openruko config:set COLOUR=blue
+expect 'scaled to three' in_repo nodejs openruko ps:scale web=3
+expect 'all of them are up' until_it 60 ps_says nodejs up 3
+expect 'scaled back to one' in_repo nodejs openruko ps:scale web=1
+expect 'one is up' until_it 60 ps_says nodejs up 1
+expect 'a rollback' in_repo nodejs openruko rollback v2
+expect 'the first version answers again' until_it 60 answers_as nodejs 'Hello from'
+echo 'process.exit(1)' >"$work/nodejs-app/index.js"
+commit nodejs 'Crashes'
+expect 'a deploy of what crashes is refused' not push ada nodejs
+expect 'it says so' seen 'did not boot'
+expect 'the version before answers' answer nodejs
+git -C "$work/nodejs-app" reset -q --hard HEAD~1
+end_load
+expect 'every request was answered with success' all_answered
+
+heading 'A one-off dyno'
+expect 'its exit status is the command'"'"'s' status_is 7 in_repo python openruko run --exit-code --no-tty -- bash -c 'exit 7'
+in_repo python openruko logs --num 5
+
+heading 'An app that sleeps'
+expect 'it may sleep' in_repo static openruko web:set --idle-after 10s
+expect 'after a while without requests it does' until_it 60 ps_says static idle 1
+begun=$EPOCHREALTIME
+expect 'whoever asks for it wakes it' answer static
+awk -v a="$begun" -v b="$EPOCHREALTIME" 'BEGIN { printf "(answered after %.2f s)\n", b - a }'
 
 heading 'Cloned back and compared'
 expect 'it is cloned over ssh' type_as ada openruko git:clone -a nodejs-app "$work/nodejs-copy"
