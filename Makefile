@@ -119,6 +119,7 @@ fuzz-api:
 bench: deps
 	$(MAKE) build
 	$(CARGO) run --locked --release --package openruko-tests --bin bench
+	$(CARGO) run --locked --release --package openruko-tests --bin bench_dynos
 	$(CARGO) run --locked --release --package openruko-tests --bin bench_api
 
 clean:

@@ -1,11 +1,6 @@
 //! `make bench`: how long the main job takes, as ratios against a baseline of the same run, since machines
-//! differ. Writes `target/bench/results.json`.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a program for developers"
-)]
+//! differ. Adds to `target/bench/results.json`.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a program for developers")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -14,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use openruko_tests::results::{self, Figures, figure};
 use openruko_tests::{Developer, Repo, World};
 use ruko_core::ContainerName;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Pushes of each kind, in turns.
 const PUSHES: usize = 15;
@@ -27,23 +23,7 @@ const PACKINGS: usize = 3;
 
 fn main() {
     let world = World::start(|_| {});
-    let mut results = serde_json::Map::new();
-    for figures in [pushes(&world), containers(&world), packing(&world)] {
-        results.extend(figures);
-    }
-    let results = Value::Object(results);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let out =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("bench");
-    fs::create_dir_all(&out).unwrap();
-    fs::write(out.join("results.json"), format!("{results:#}\n")).unwrap();
-    println!("{results:#}");
-}
-
-type Figures = Vec<(String, Value)>;
-
-fn figure(name: &str, value: f64) -> (String, Value) {
-    (name.to_owned(), json!((value * 1000.0).round() / 1000.0))
+    results::add([pushes(&world), containers(&world), packing(&world)].concat());
 }
 
 fn median(mut times: Vec<Duration>) -> f64 {

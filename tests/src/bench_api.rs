@@ -13,8 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use openruko_tests::results::{self, Figures, figure};
 use ruko_test_postgres::{Database, Server};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use ureq::Agent;
@@ -53,28 +54,14 @@ const SYNCS: usize = 200;
 const COMPONENT: &str = "token-of-the-benchmark";
 
 fn main() {
-    let out = results_file();
-    let mut results = match fs::read_to_string(&out) {
-        Ok(text) => serde_json::from_str(&text).unwrap(),
-        Err(_) => Map::new(),
-    };
-    let dir = tempfile::tempdir_in(out.parent().unwrap()).unwrap();
-    results.insert("sync_ms".to_owned(), rounded(median(&mut syncs(dir.path())) * 1000.0));
+    let dir = tempfile::tempdir_in(results::file().parent().unwrap()).unwrap();
+    let mut all = vec![figure("sync_ms", median(&mut syncs(dir.path())) * 1000.0)];
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let small = measured(kind, SMALL, &dir.path().join("small"));
         let large = measured(kind, LARGE, &dir.path().join("large"));
-        results.extend(figures(kind, &small, &large));
+        all.extend(figures(kind, &small, &large));
     }
-    let results = Value::Object(results);
-    fs::write(&out, format!("{results:#}\n")).unwrap();
-    println!("{results:#}");
-}
-
-fn results_file() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    fs::create_dir_all(target.join("bench")).unwrap();
-    target.join("bench/results.json")
+    results::add(all);
 }
 
 #[derive(Clone, Copy)]
@@ -111,25 +98,20 @@ struct Measured {
     refused: usize,
 }
 
-fn figures(kind: Kind, small: &Measured, large: &Measured) -> Map<String, Value> {
-    let mut figures = Map::new();
-    let mut figure = |what: &str, value: f64| {
-        figures.insert(format!("api_{}_{what}", kind.name()), rounded(value));
-    };
+fn figures(kind: Kind, small: &Measured, large: &Measured) -> Figures {
+    let mut figures = Figures::new();
+    let mut add =
+        |what: &str, value: f64| figures.push(figure(&format!("api_{}_{what}", kind.name()), value));
     for ((call, few), (_, many)) in small.calls.iter().zip(&large.calls) {
         let (few, many) = (&mut few.clone(), &mut many.clone());
-        figure(&format!("{call}_ms"), median(many) * 1000.0);
-        figure(&format!("{call}_p99_ms"), percentile(many, 99) * 1000.0);
-        figure(&format!("{call}_vs_small"), median(many) / median(few));
+        add(&format!("{call}_ms"), median(many) * 1000.0);
+        add(&format!("{call}_p99_ms"), percentile(many, 99) * 1000.0);
+        add(&format!("{call}_vs_small"), median(many) / median(few));
     }
-    figure("crowd_changes_per_second", (CROWD * CHANGES) as f64 / large.crowd.as_secs_f64());
-    figure("crowd_vs_small", large.crowd.as_secs_f64() / small.crowd.as_secs_f64());
-    figure("crowd_refused", (small.refused + large.refused) as f64);
+    add("crowd_changes_per_second", (CROWD * CHANGES) as f64 / large.crowd.as_secs_f64());
+    add("crowd_vs_small", large.crowd.as_secs_f64() / small.crowd.as_secs_f64());
+    add("crowd_refused", (small.refused + large.refused) as f64);
     figures
-}
-
-fn rounded(value: f64) -> Value {
-    json!((value * 1000.0).round() / 1000.0)
 }
 
 /// In seconds.

@@ -5,6 +5,7 @@
 
 mod client;
 mod platform;
+pub mod results;
 mod tls;
 mod wait;
 mod web;
