@@ -29,7 +29,6 @@ fn tests() -> Vec<(&'static str, Test)> {
         access::TESTS,
         builds::TESTS,
         crashes::TESTS,
-        heroku_cli::TESTS,
         http::TESTS,
         limits::TESTS,
         platform::TESTS,
@@ -55,7 +54,7 @@ fn main() {
         trials.collect::<Vec<_>>()
     };
     let mut trials = on(&builds, tests());
-    trials.extend(on(&node, running::tests()));
+    trials.extend(on(&node, [running::tests(), heroku_cli::TESTS.to_vec()].concat()));
     let conclusion = libtest_mimic::run(&args, trials);
     drop((builds, node));
     conclusion.exit();

@@ -65,6 +65,7 @@ pub(super) struct Places {
     pub(super) dir: PathBuf,
     pub(super) user: String,
     pub(super) other: String,
+    pub(super) web: u16,
 }
 
 impl Places {
@@ -73,6 +74,7 @@ impl Places {
             .replace("{dir}", self.dir.to_str().unwrap())
             .replace("{user}", &self.user)
             .replace("{other}", &self.other)
+            .replace("{web}", &self.web.to_string())
     }
 }
 

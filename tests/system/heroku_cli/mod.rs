@@ -8,9 +8,8 @@ mod table;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use openruko_tests::{Developer, World, eventually};
+use openruko_tests::{Developer, World};
 
 use crate::Test;
 use commands::{Line, Places};
@@ -58,7 +57,8 @@ impl<'w> Terminal<'w> {
     }
 
     fn commit_an_app(&self) {
-        fs::write(self.repo.join("Procfile"), "web: sleep 1000\n").unwrap();
+        fs::write(self.repo.join("Procfile"), "web: python3 -u -m http.server $PORT\n").unwrap();
+        fs::write(self.repo.join("exit7.sh"), "echo seven; exit 7\n").unwrap();
         for args in [&["init", "-q", "-b", "main"][..], &["add", "."], &["commit", "-q", "-m", "An app"]] {
             let done = self.developer.git(&self.repo).args(args).status().unwrap();
             assert!(done.success(), "git {args:?}");
@@ -150,7 +150,8 @@ fn prepare(terminal: &Terminal<'_>, major: u32) -> Places {
     }
     certificate(&dir);
     terminal.commit_an_app();
-    Places { app: format!("cli-app-{major}"), dir, user, other: format!("other{major}") }
+    let web = terminal.world.config().router().unwrap().listen.port();
+    Places { app: format!("cli-app-{major}"), dir, user, other: format!("other{major}"), web }
 }
 
 fn certificate(dir: &Path) {
@@ -196,9 +197,6 @@ fn both_doors(world: &World) {
         assert!(clone.join("Procfile").exists());
         let _ = work.command("git").args(["remote", "remove", "openruko"]).output().unwrap();
     }
-    eventually("the containers are gone", Duration::from_secs(20), || {
-        world.containers().is_empty().then_some(())
-    });
 }
 
 /// What a line needs that no command of the CLI does: see `before` in the table.
