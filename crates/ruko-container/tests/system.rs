@@ -70,7 +70,7 @@ impl Site {
         }
         fs::write(self.dir.join("hooks/pre-receive"), "#!/bin/sh\n").unwrap();
         let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../lxc-templates");
-        for name in ["openruko-build", "openruko.seccomp"] {
+        for name in ["openruko-build", "common.sh", "openruko.seccomp"] {
             fs::copy(templates.join(name), self.dir.join("templates").join(name)).unwrap();
         }
         let dir = self.dir.display();

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
@@ -45,6 +46,9 @@ pub trait CommandSys {
 
     /// The child starts with no signal blocked, in a session of its own.
     fn own_session(&mut self) -> &mut Self;
+
+    /// The child starts in a session of its own, whose terminal is its stdout.
+    fn own_terminal(&mut self) -> &mut Self;
 }
 
 impl CommandSys for Command {
@@ -73,6 +77,21 @@ impl CommandSys for Command {
         #[expect(unsafe_code, reason = "pre_exec is the only place for this between fork and exec")]
         unsafe {
             self.pre_exec(detach)
+        }
+    }
+    fn own_terminal(&mut self) -> &mut Self {
+        let take = || {
+            nix::unistd::setsid()?;
+            // SAFETY: stdout is open, the argument is a number, and the call is async-signal-safe.
+            #[expect(unsafe_code, reason = "no safe wrapper of this ioctl exists")]
+            let result = unsafe { nix::libc::ioctl(nix::libc::STDOUT_FILENO, nix::libc::TIOCSCTTY, 0) };
+            Errno::result(result)?;
+            Ok(())
+        };
+        // SAFETY: setsid and ioctl are async-signal-safe; nothing is allocated.
+        #[expect(unsafe_code, reason = "pre_exec is the only place for this between fork and exec")]
+        unsafe {
+            self.pre_exec(take)
         }
     }
 }
