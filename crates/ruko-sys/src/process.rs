@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 
@@ -38,6 +38,23 @@ pub fn own_mounts() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets every signal do what it does by default, in this process and those that it starts: whoever started this one may
+/// have had some ignored, and that is inherited. All but SIGPIPE, which Rust ignores here and not in its children.
+///
+/// # Errors
+/// None in practice: the signals are those that can be set.
+pub fn default_signals() -> io::Result<()> {
+    let fixed = [Signal::SIGKILL, Signal::SIGSTOP, Signal::SIGPIPE];
+    for signal in Signal::iterator().filter(|signal| !fixed.contains(signal)) {
+        // SAFETY: the default action is no function of ours.
+        #[expect(unsafe_code, reason = "setting a handler could be unsound, setting none is not")]
+        unsafe {
+            sigaction(signal, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Extensions of [`Command`] that need code between fork and exec.
 pub trait CommandSys {
     /// The child is sent SIGKILL when the thread that started it ends. Start it from a thread that lives
@@ -47,7 +64,7 @@ pub trait CommandSys {
     /// The child starts with no signal blocked, in a session of its own.
     fn own_session(&mut self) -> &mut Self;
 
-    /// The child starts in a session of its own, whose terminal is its stdout.
+    /// The child starts with no signal blocked, in a session of its own, whose terminal is its stdout.
     fn own_terminal(&mut self) -> &mut Self;
 }
 
@@ -81,6 +98,7 @@ impl CommandSys for Command {
     }
     fn own_terminal(&mut self) -> &mut Self {
         let take = || {
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
             nix::unistd::setsid()?;
             // SAFETY: stdout is open, the argument is a number, and the call is async-signal-safe.
             #[expect(unsafe_code, reason = "no safe wrapper of this ioctl exists")]
@@ -88,7 +106,7 @@ impl CommandSys for Command {
             Errno::result(result)?;
             Ok(())
         };
-        // SAFETY: setsid and ioctl are async-signal-safe; nothing is allocated.
+        // SAFETY: sigprocmask, setsid and ioctl are async-signal-safe; nothing is allocated.
         #[expect(unsafe_code, reason = "pre_exec is the only place for this between fork and exec")]
         unsafe {
             self.pre_exec(take)
