@@ -10,6 +10,7 @@ use ruko_core::names::ContainerName;
 use ruko_core::{Fault, Hint};
 use ruko_lxc::cgroup::MAX_SHARES;
 use ruko_sys::open_trusted;
+use rustix::fs::{FileType, fstat};
 
 use crate::events::MAX_FILES;
 use crate::settings::Settings;
@@ -79,6 +80,9 @@ impl Order {
                         "a dyno needs {MAX_FILES} files, its stdin and its stdout; {count} came"
                     ))
                 })?;
+                for file in &files {
+                    judge_file(file)?;
+                }
                 judge_shares(*shares).map_err(Fault::refused)?;
                 Wanted::Dyno(Dyno { slug: Slug::open(settings, image)?, shares: *shares, files: Some(files) })
             }
@@ -152,6 +156,15 @@ impl Ceiling {
             return Err(format!("{what}: {wanted_text} is less than the {least} that a container needs"));
         }
         Ok(())
+    }
+}
+
+/// Through a directory, a disk or a terminal a dyno would reach what is outside of it.
+fn judge_file(file: &OwnedFd) -> Result<(), Fault> {
+    let stat = fstat(file).map_err(std::io::Error::from).fault("cannot look at a file of the dyno")?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo | FileType::Socket => Ok(()),
+        _ => Err(Fault::refused("the files of a dyno must be pipes or sockets")),
     }
 }
 

@@ -47,7 +47,7 @@ fn run() -> Result<u8, Fault> {
             ..Fault::refused("this is process 1 of a dyno's container only")
         });
     }
-    ruko_sys::process::default_signals()?;
+    ruko_sys::process::default_signals();
     let mut signals = Signals::block()?;
     say(DynoWord::Waiting);
     let status = match start::read(&mut signals) {

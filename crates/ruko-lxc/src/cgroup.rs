@@ -397,7 +397,10 @@ fn usage(version: Version, read: impl Fn(&str) -> Option<String>) -> Option<Usag
         Version::V2 => ("memory.current", "inactive_file"),
     };
     let limit_hits = match version {
-        Version::V1 => number(&read("memory.failcnt")?),
+        // Which of the two counts, where both have the same limit, is the kernel's affair.
+        Version::V1 => {
+            number(&read("memory.failcnt")?) + read("memory.memsw.failcnt").as_deref().map_or(0, number)
+        }
         Version::V2 => field(&read("memory.events")?, "max"),
     };
     let forgettable = field(&read("memory.stat")?, inactive);
@@ -623,7 +626,8 @@ mod tests {
             let text = match file {
                 "memory.usage_in_bytes" | "memory.current" => "1000\n",
                 "memory.stat" => "inactive_file 300\ntotal_inactive_file 400\n",
-                "memory.failcnt" => "7\n",
+                "memory.failcnt" => "3\n",
+                "memory.memsw.failcnt" => "4\n",
                 "memory.events" => "low 0\nmax 5\noom_kill 1\n",
                 _ => return None,
             };

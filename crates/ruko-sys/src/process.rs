@@ -5,10 +5,11 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 
@@ -40,19 +41,15 @@ pub fn own_mounts() -> io::Result<()> {
 
 /// Lets every signal do what it does by default, in this process and those that it starts: whoever started this one may
 /// have had some ignored, and that is inherited. All but SIGPIPE, which Rust ignores here and not in its children.
-///
-/// # Errors
-/// None in practice: the signals are those that can be set.
-pub fn default_signals() -> io::Result<()> {
-    let fixed = [Signal::SIGKILL, Signal::SIGSTOP, Signal::SIGPIPE];
-    for signal in Signal::iterator().filter(|signal| !fixed.contains(signal)) {
+pub fn default_signals() {
+    for signal in (1..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGPIPE) {
         // SAFETY: the default action is no function of ours.
         #[expect(unsafe_code, reason = "setting a handler could be unsound, setting none is not")]
         unsafe {
-            sigaction(signal, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()))?;
+            // Refused for those that cannot be set, and for the two that belong to the C library.
+            libc::signal(signal, libc::SIG_DFL);
         }
     }
-    Ok(())
 }
 
 /// Extensions of [`Command`] that need code between fork and exec.
@@ -102,7 +99,7 @@ impl CommandSys for Command {
             nix::unistd::setsid()?;
             // SAFETY: stdout is open, the argument is a number, and the call is async-signal-safe.
             #[expect(unsafe_code, reason = "no safe wrapper of this ioctl exists")]
-            let result = unsafe { nix::libc::ioctl(nix::libc::STDOUT_FILENO, nix::libc::TIOCSCTTY, 0) };
+            let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCSCTTY, 0) };
             Errno::result(result)?;
             Ok(())
         };
