@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::Uid;
+use nix::unistd::{Uid, User};
 
 /// The first act of a program that runs as root: narrow umask, a working directory that is nobody's.
 ///
@@ -25,6 +25,11 @@ pub fn enter_as_root() -> io::Result<()> {
     } else {
         Err(io::Error::new(io::ErrorKind::PermissionDenied, "this must run as root"))
     }
+}
+
+/// The id of a user of this machine, if there is one of this name.
+pub fn user(name: &str) -> Option<u32> {
+    User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
 }
 
 /// Gives this process a mount namespace of its own. What it mounts afterwards is seen by its children

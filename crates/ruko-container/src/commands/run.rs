@@ -496,3 +496,23 @@ impl HostKey {
         Err(Fault::refused(format!("`ssh-keygen` failed: {}", why.trim())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dyno_told_counts_and_otherwise_what_it_was_killed_for() {
+        let ended = |status, killed, out_of_memory| Ended { status, killed, out_of_memory };
+        assert_eq!(Ended::judge(Some(0), false, false), ended(Some(0), false, false));
+        assert_eq!(Ended::judge(Some(143), true, false), ended(Some(143), false, false), "just in time");
+        assert_eq!(
+            Ended::judge(Some(0), false, true),
+            ended(Some(0), false, true),
+            "only a worker was killed"
+        );
+        assert_eq!(Ended::judge(None, true, false), ended(Some(137), true, false));
+        assert_eq!(Ended::judge(None, false, true), ended(Some(137), false, true));
+        assert_eq!(Ended::judge(None, false, false), ended(None, false, false), "by whom is not known");
+    }
+}

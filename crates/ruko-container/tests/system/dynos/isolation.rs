@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 
 use super::*;
 
@@ -107,6 +108,28 @@ fn dynos_reach_neither_the_host_nor_each_other_and_the_host_reaches_them() {
         .map(|(to, port)| format!("python3 -c 'import socket; socket.create_connection((\"{to}\", {port}), 2); print(\"{to}\")' 2>/dev/null;"))
         .collect();
     assert_eq!(platform.says(&format!("{own}; {probes} echo none")), "none\n");
+}
+
+#[test]
+fn other_users_of_the_host_open_no_connections_to_dynos() {
+    let platform = Platform::new();
+    let dyno = platform.runs("private", line("exec python3 -m http.server 5000 --bind 0.0.0.0"));
+    let connect = |user: u32| {
+        let script = format!("import socket; socket.create_connection((\"{}\", 5000), 2)", dyno.address);
+        let mut command = Command::new("python3");
+        command
+            .args(["-c", &script])
+            .uid(user)
+            .gid(user)
+            .current_dir("/")
+            .stderr(std::process::Stdio::null());
+        command.status().unwrap().success()
+    };
+    crate::world::eventually(PATIENCE, "root reaches it", || connect(0));
+    assert!(!connect(65534), "nobody does not");
+    if let Some(git) = ruko_sys::process::user("git") {
+        assert!(connect(git));
+    }
 }
 
 #[test]
