@@ -4,12 +4,14 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::Uid;
+use nix::unistd::{Uid, User};
 
 /// The first act of a program that runs as root: narrow umask, a working directory that is nobody's.
 ///
@@ -25,6 +27,11 @@ pub fn enter_as_root() -> io::Result<()> {
     }
 }
 
+/// The id of a user of this machine, if there is one of this name.
+pub fn user(name: &str) -> Option<u32> {
+    User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
+}
+
 /// Gives this process a mount namespace of its own. What it mounts afterwards is seen by its children
 /// only, and is gone when the last of them is gone, whatever they died of.
 ///
@@ -37,6 +44,19 @@ pub fn own_mounts() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets every signal do what it does by default, in this process and those that it starts: whoever started this one may
+/// have had some ignored, and that is inherited. All but SIGPIPE, which Rust ignores here and not in its children.
+pub fn default_signals() {
+    for signal in (1..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGPIPE) {
+        // SAFETY: the default action is no function of ours.
+        #[expect(unsafe_code, reason = "setting a handler could be unsound, setting none is not")]
+        unsafe {
+            // Refused for those that cannot be set, and for the two that belong to the C library.
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
+
 /// Extensions of [`Command`] that need code between fork and exec.
 pub trait CommandSys {
     /// The child is sent SIGKILL when the thread that started it ends. Start it from a thread that lives
@@ -45,6 +65,9 @@ pub trait CommandSys {
 
     /// The child starts with no signal blocked, in a session of its own.
     fn own_session(&mut self) -> &mut Self;
+
+    /// The child starts with no signal blocked, in a session of its own, whose terminal is its stdout.
+    fn own_terminal(&mut self) -> &mut Self;
 }
 
 impl CommandSys for Command {
@@ -73,6 +96,22 @@ impl CommandSys for Command {
         #[expect(unsafe_code, reason = "pre_exec is the only place for this between fork and exec")]
         unsafe {
             self.pre_exec(detach)
+        }
+    }
+    fn own_terminal(&mut self) -> &mut Self {
+        let take = || {
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+            nix::unistd::setsid()?;
+            // SAFETY: stdout is open, the argument is a number, and the call is async-signal-safe.
+            #[expect(unsafe_code, reason = "no safe wrapper of this ioctl exists")]
+            let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCSCTTY, 0) };
+            Errno::result(result)?;
+            Ok(())
+        };
+        // SAFETY: sigprocmask, setsid and ioctl are async-signal-safe; nothing is allocated.
+        #[expect(unsafe_code, reason = "pre_exec is the only place for this between fork and exec")]
+        unsafe {
+            self.pre_exec(take)
         }
     }
 }
