@@ -26,14 +26,14 @@ preserved = $(subst $(empty) $(empty),$(comma),$(strip $(CLOSED_NETWORK)))
 ROOT  := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=$(preserved))
 
 # What runs: containers, the network for them, git over ssh.
-RUN_PACKAGES   = lxc uidmap nftables iproute2 e2fsprogs openssh-server openssh-client git sudo
+RUN_PACKAGES   = lxc uidmap nftables iproute2 e2fsprogs squashfs-tools openssh-server openssh-client git sudo
 # What builds find in a container, since it shares the host's /usr.
 STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq openssl python3 python3-dev \
   python3-pip tar xz-utils
 # What building and testing openruko itself takes.
 DEV_PACKAGES   = gcc libc6-dev make postgresql shellcheck python3-venv
 
-SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* buildpacks/*/bin/* demo/*.sh tests/*/*.sh crates/*/src/*.sh) .ci/run
+SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh buildpacks/*/bin/* demo/*.sh tests/*/*.sh crates/*/src/*.sh) .ci/run
 
 .PHONY: help deps build install demo test need-root lint unit system fuzz-api bench clean
 
@@ -70,12 +70,12 @@ install:
 	install -d $(bindir) $(libexecdir)/tools $(sharedir)/hooks $(sharedir)/templates
 	install -m755 $(OUT)/openruko $(OUT)/ruko-fetch $(bindir)
 	install -m755 $(addprefix $(OUT)/,openruko-api openruko-git openruko-serve ruko-container) $(libexecdir)
-	install -m755 $(OUT)/ruko-slug $(libexecdir)/tools
+	install -m755 $(OUT)/ruko-dyno $(OUT)/ruko-slug $(libexecdir)/tools
 	ln -sf ../libexec/openruko/ruko-container $(bindir)/ruko-container
 	ln -sf ../libexec/openruko/tools/ruko-slug $(bindir)/ruko-slug
 	install -m755 hooks/* $(sharedir)/hooks
 	install -m755 $(filter-out %.seccomp,$(wildcard lxc-templates/openruko*)) $(sharedir)/templates
-	install -m644 $(wildcard lxc-templates/*.seccomp) $(sharedir)/templates
+	install -m644 $(wildcard lxc-templates/*.seccomp lxc-templates/*.sh) $(sharedir)/templates
 	find buildpacks -type d -exec install -d $(sharedir)/{} \;
 	find buildpacks -type f -perm -u+x -exec install -m755 {} $(sharedir)/{} \;
 	find buildpacks -type f ! -perm -u+x -exec install -m644 {} $(sharedir)/{} \;

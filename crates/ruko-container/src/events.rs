@@ -1,8 +1,10 @@
 //! The two ends towards the caller: lines in, lines out, both bounded.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use ruko_core::container::{MAX_LINE, RunEvent};
@@ -10,10 +12,14 @@ use ruko_core::exit::one_line;
 use ruko_core::{Exit, Fault};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
 /// The longest message of an event, in bytes: with its escapes the line stays below the 4096 bytes that a
 /// pipe takes whole or not at all (`PIPE_BUF`, `pipe(7)`).
 const MAX_MESSAGE: usize = 1024;
+
+/// The files that a dyno's container is given: its stdin and its stdout.
+pub(crate) const MAX_FILES: usize = 2;
 
 /// The end of a container of which no more is known.
 pub(crate) const ENDED: RunEvent = RunEvent::Ended { status: None, killed: false, out_of_memory: false };
@@ -125,19 +131,74 @@ pub(crate) enum Input {
     End,
 }
 
+/// The caller's end of stdin: bytes, and where it is a socket the files that come with the first of them.
+#[derive(Debug)]
+pub(crate) struct Stdin {
+    file: File,
+    is_socket: bool,
+    begun: bool,
+    files: Vec<OwnedFd>,
+}
+
+impl Stdin {
+    pub(crate) fn new() -> io::Result<Self> {
+        let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let is_socket = file.metadata()?.file_type().is_socket();
+        Ok(Self { file, is_socket, begun: false, files: Vec::new() })
+    }
+
+    /// Only a socket can bring files.
+    pub(crate) fn is_socket(&self) -> bool {
+        self.is_socket
+    }
+
+    /// The files that came.
+    pub(crate) fn take_files(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.files)
+    }
+
+    fn receive(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        // One more than can be meant, so that more than that is noticed.
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES + 1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut into = [IoSliceMut::new(chunk)];
+        let message = recvmsg(&self.file, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        for part in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = part {
+                self.files.extend(files);
+            }
+        }
+        if message.flags.contains(ReturnFlags::CTRUNC) || self.files.len() > MAX_FILES {
+            return Err(io::Error::other(format!("more than {MAX_FILES} files were sent")));
+        }
+        Ok(message.bytes)
+    }
+}
+
+impl Read for Stdin {
+    fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        let read = if self.is_socket && !self.begun { self.receive(chunk) } else { self.file.read(chunk) };
+        self.begun |= read.is_ok();
+        match read {
+            // A socket whose other end has gone.
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => Ok(0),
+            read => read,
+        }
+    }
+}
+
+impl AsFd for Stdin {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
 /// Lines of a file that is polled elsewhere; each call of [`Lines::fill`] reads at most once.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
-    from: R,
+    pub(crate) from: R,
     buffer: Vec<u8>,
     ended: bool,
-}
-
-impl Lines<File> {
-    /// Lines of this process's stdin.
-    pub(crate) fn stdin() -> io::Result<Self> {
-        Ok(Self::new(File::from(io::stdin().as_fd().try_clone_to_owned()?)))
-    }
 }
 
 impl<R: Read> Lines<R> {

@@ -16,7 +16,10 @@ pub(crate) const SECCOMP: &str = "openruko.seccomp";
 
 /// What sshd needs to bind its port, to separate its privileges and to become the build user. They reach
 /// no further than the container's own ids.
-const CAPABILITIES: &str = "kill net_bind_service setgid setuid sys_chroot";
+const LOGIN_CAPABILITIES: &str = "kill net_bind_service setgid setuid sys_chroot";
+
+/// What ruko-dyno needs to become the dyno's user and to signal its processes.
+const DYNO_CAPABILITIES: &str = "kill setgid setuid";
 
 /// Where things are that the configuration names.
 pub(crate) struct Places<'a> {
@@ -28,10 +31,19 @@ pub(crate) struct Places<'a> {
     pub(crate) mtu: u32,
 }
 
+/// What a container is, as far as its isolation goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// sshd is its process 1.
+    Login,
+    /// ruko-dyno is.
+    Dyno,
+}
+
 /// The configuration. Limits for which the machine has no means are an error unless they are allowed to
 /// be missing.
 pub(crate) fn config(
-    name: &ContainerName,
+    (name, kind): (&ContainerName, Kind),
     settings: &Settings,
     slot: &Slot,
     places: &Places<'_>,
@@ -44,6 +56,7 @@ pub(crate) fn config(
     }
     let mut config = Config::default();
     isolation(&mut config, name, slot, places)?;
+    privileges(&mut config, kind, limits)?;
     network(&mut config, settings, slot, places.mtu)?;
     for (key, value) in keys {
         config.set(&key, value)?;
@@ -69,7 +82,6 @@ fn isolation(
         .set("lxc.rootfs.options", "idmap=container")?
         .id_map(slot.ids)?
         .set("lxc.no_new_privs", "1")?
-        .set("lxc.cap.keep", CAPABILITIES)?
         .set("lxc.seccomp.profile", places.seccomp.to_string_lossy())?
         .set("lxc.prlimit.core", "0")?
         .set("lxc.prlimit.nofile", open_files().to_string())?
@@ -78,6 +90,17 @@ fn isolation(
         .set("lxc.monitor.signal.pdeath", "SIGKILL")?
         .set("lxc.cgroup.dir.monitor", slot.monitor_group())?
         .set("lxc.cgroup.dir.container", slot.payload_group())?;
+    Ok(())
+}
+
+fn privileges(config: &mut Config, kind: Kind, limits: &Limits) -> Result<(), BadValue> {
+    match kind {
+        Kind::Login => config.set("lxc.cap.keep", LOGIN_CAPABILITIES)?,
+        // Some buildpacks size what they start by this limit, and know those of Heroku's dynos by their number.
+        Kind::Dyno => config
+            .set("lxc.cap.keep", DYNO_CAPABILITIES)?
+            .set("lxc.prlimit.nproc", limits.pids.to_string())?,
+    };
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Runs unprivileged LXC containers for builds, as root, for a caller that is not trusted.
+//! Runs unprivileged LXC containers for builds and dynos, as root, for a caller that is not trusted.
 //!
 //! `run` is what openruko-serve starts through one line of sudoers: it reads what is wanted from its
 //! stdin, says on stdout where the container answers, lives as long as the container, and leaves nothing
@@ -23,6 +23,7 @@ mod layout;
 mod machine;
 mod settings;
 mod slot;
+mod slug;
 mod spec;
 mod state;
 mod watchdog;
@@ -34,7 +35,7 @@ const PROGRAM: &str = "ruko-container";
 #[command(
     name = PROGRAM,
     version,
-    about = "Run unprivileged LXC containers for builds",
+    about = "Run unprivileged LXC containers for builds and dynos",
     after_help = "Example:\n  ruko-container setup\n  ruko-container start try --client-key /root/.ssh/id_ed25519.pub\n  ruko-container list\n  ruko-container exec push-01jd… -- ls -l /app"
 )]
 struct Cli {
@@ -68,7 +69,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Run a command in a container as the build user
+    /// Run a command in a container as its user
     #[command(after_help = "Example:\n  ruko-container exec push-01jd… -- ls -l /app")]
     Exec {
         /// The container

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Stdio};
 use std::time::Duration;
 
+use ruko_core::dyno::DynoWord;
 use ruko_core::exit::one_line;
 use ruko_core::{Fault, Hint};
-use ruko_lxc::cgroup::{Counters, Layout, Limits};
+use ruko_lxc::cgroup::{Counters, Layout, Limits, Usage};
 use ruko_lxc::config::read_only_targets;
 use ruko_lxc::mount::{not_read_only, writable_of};
 use ruko_sys::process::CommandSys;
@@ -18,9 +19,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::layout::Kind;
 use crate::settings::Settings;
 use crate::slot::Slot;
-use crate::spec::Order;
+use crate::spec::{ClientKey, Dyno, Order, Wanted};
 use crate::state::{self, Entry, Record, now};
 use crate::watchdog::Sample;
 use crate::work::{self, Work};
@@ -35,12 +37,15 @@ const MAX_SAID: usize = 4096;
 /// The line of sshd (OpenSSH, `server_listen`) after which it accepts connections.
 const LISTENING: &str = "Server listening on";
 
+/// Process 1 of a dyno's container, in `tools_dir`.
+const INIT: &str = "ruko-dyno";
+
 /// A container that this process owns.
 #[derive(Debug)]
 pub(crate) struct Machine<'a> {
     settings: &'a Settings,
     layout: &'a Layout,
-    order: &'a Order,
+    order: Order,
     work: &'a Work,
     slot: Slot,
     entry: Entry,
@@ -55,6 +60,8 @@ struct Running {
     stderr: ChildStderr,
     said: Vec<u8>,
     init: Option<Init>,
+    /// The status that ruko-dyno told.
+    status: Option<u8>,
 }
 
 /// Process 1 of the container.
@@ -65,13 +72,14 @@ struct Init {
 }
 
 impl<'a> Machine<'a> {
-    /// Makes a container and starts it. What was begun is undone where a step fails.
+    /// Makes a container and starts it. What was begun is undone where a step fails. Only one that is logged in to
+    /// needs a host key.
     pub(crate) fn start(
         settings: &'a Settings,
         layout: &'a Layout,
-        order: &'a Order,
+        order: Order,
         work: &'a Work,
-        host_key: &Path,
+        host_key: Option<&Path>,
     ) -> Result<Self, Fault> {
         disk::check_space(existing(&settings.state_dir), settings.reserve_bytes)?;
         let slot = Slot::take(settings, layout)?;
@@ -91,10 +99,22 @@ impl<'a> Machine<'a> {
         let limits = &self.order.limits;
         // The kernel counts memory in pages and rounds down.
         let memory_bytes = limits.memory_bytes & !0xffff;
-        Limits { memory_bytes, pids: limits.pids, cpus: self.settings.cpus }
+        let shares = self.dyno().map(|dyno| dyno.shares);
+        Limits { memory_bytes, pids: limits.pids, cpus: self.settings.cpus, shares }
     }
 
-    fn lay_out(&self, host_key: &Path) -> Result<(), Fault> {
+    fn dyno(&self) -> Option<&Dyno> {
+        match &self.order.wanted {
+            Wanted::Dyno(dyno) => Some(dyno),
+            Wanted::Login(_) => None,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        if self.dyno().is_some() { Kind::Dyno } else { Kind::Login }
+    }
+
+    fn lay_out(&self, host_key: Option<&Path>) -> Result<(), Fault> {
         let entry = &self.entry;
         entry.record(&Record {
             slot: self.slot.index,
@@ -102,12 +122,25 @@ impl<'a> Machine<'a> {
             owner: rustix::process::getpid().as_raw_nonzero().get(),
             started: now(),
             limits: self.order.limits,
+            image: self.dyno().map(|dyno| dyno.slug.name.clone()),
         })?;
         disk::make(&self.work.disk(), &entry.path.join("image"), self.order.limits.disk_bytes)?;
         let rootfs = self.work.disk().join("rootfs");
         fs::create_dir(&rootfs).at("create", &rootfs)?;
         self.write_config(&rootfs)?;
-        self.template(&rootfs, host_key)
+        let mut args = vec![
+            format!("--name={}", self.order.name),
+            option("path", &self.entry.path),
+            option("rootfs", &rootfs),
+            "--".to_owned(),
+            option("resolv-conf", &host::resolv_conf().0),
+        ];
+        args.extend(match &self.order.wanted {
+            Wanted::Login(key) => self.login_options(key, host_key)?,
+            Wanted::Dyno(dyno) => self.dyno_options(dyno)?,
+        });
+        // As `lxc-create(1)` would call it, which would cost the start of one more program.
+        Ok(Tool::new(&self.order.template).args(args).die_with_parent().run()?)
     }
 
     fn write_config(&self, rootfs: &Path) -> Result<(), Fault> {
@@ -119,7 +152,8 @@ impl<'a> Machine<'a> {
         })?;
         let places = layout::Places { rootfs, seccomp: &seccomp, mtu };
         let name = &self.order.name;
-        let config = layout::config(name, self.settings, &self.slot, &places, self.layout, &self.limits())?;
+        let (container, limits) = ((name, self.kind()), self.limits());
+        let config = layout::config(container, self.settings, &self.slot, &places, self.layout, &limits)?;
         let path = self.config_path();
         fs::write(&path, config.text()).at("write", &path)?;
         Ok(())
@@ -129,28 +163,27 @@ impl<'a> Machine<'a> {
         self.entry.path.join("config")
     }
 
-    /// Calls the template as `lxc-create(1)` would, which would cost the start of one more program.
-    fn template(&self, rootfs: &Path, host_key: &Path) -> Result<(), Fault> {
+    fn login_options(&self, key: &ClientKey, host_key: Option<&Path>) -> Result<Vec<String>, Fault> {
         let authorized_key = self.work.key("authorized_key");
-        let line = format!("{}\n", self.order.key.as_str());
-        fs::write(&authorized_key, line).at("write", &authorized_key)?;
-        let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
-        let mut args = vec![
-            format!("--name={}", self.order.name),
-            option("path", &self.entry.path),
-            option("rootfs", rootfs),
-            "--".to_owned(),
+        fs::write(&authorized_key, format!("{}\n", key.as_str())).at("write", &authorized_key)?;
+        let mut options = vec![
             option("authorized-key", &authorized_key),
-            option("host-key", host_key),
             option("hooks", &self.work.show(&self.settings.hooks_dir)?),
             option("buildpacks", &self.work.show(&self.settings.buildpacks_dir)?),
             option("tools", &self.work.show(&self.settings.tools_dir)?),
-            option("resolv-conf", &host::resolv_conf().0),
         ];
+        options.extend(host_key.map(|path| option("host-key", path)));
         for (target, source) in &self.settings.files {
-            args.push(format!("--file={}={}", target.display(), self.work.show(source)?.display()));
+            options.push(format!("--file={}={}", target.display(), self.work.show(source)?.display()));
         }
-        Ok(Tool::new(&self.order.template).args(args).die_with_parent().run()?)
+        Ok(options)
+    }
+
+    /// Of the platform a dyno sees its process 1 and nothing else.
+    fn dyno_options(&self, dyno: &Dyno) -> Result<Vec<String>, Fault> {
+        dyno.slug.mount(self.work, self.slot.ids)?;
+        let init = self.work.show(&self.settings.tools_dir.join(INIT))?;
+        Ok(vec![option("app", &self.work.app()), option("init", &init)])
     }
 
     fn boot(&mut self) -> Result<(), Fault> {
@@ -165,14 +198,21 @@ impl<'a> Machine<'a> {
             .arg(&config)
             .into_command();
         command.stdout(Stdio::null()).stderr(Stdio::piped()).own_session().die_with_parent();
+        if let Wanted::Dyno(dyno) = &mut self.order.wanted
+            && let Some([stdin, stdout]) = dyno.files.take()
+        {
+            command.stdin(stdin).stdout(stdout);
+        }
         let mut child = command.spawn().fault("cannot run `lxc-start`")?;
+        // With it goes our hold on the dyno's files.
+        drop(command);
         let handle = Pid::from_child(&child);
         let handle = pidfd_open(handle, PidfdFlags::empty()).map_err(io::Error::from);
         let (Ok(handle), Some(stderr)) = (handle, child.stderr.take()) else {
             let _ = child.kill();
             return Err(Fault::refused("cannot watch `lxc-start`"));
         };
-        self.running = Some(Running { child, handle, stderr, said: Vec::new(), init: None });
+        self.running = Some(Running { child, handle, stderr, said: Vec::new(), init: None, status: None });
         Ok(())
     }
 
@@ -193,6 +233,7 @@ impl<'a> Machine<'a> {
 
     /// Reads what the container says, so that it never waits for a reader.
     pub(crate) fn listen(&mut self) -> io::Result<Heard> {
+        let kind = self.kind();
         let Some(running) = &mut self.running else { return Ok(Heard::End) };
         let mut chunk = [0; 4096];
         let count = match running.stderr.read(&mut chunk) {
@@ -202,14 +243,37 @@ impl<'a> Machine<'a> {
         if count == 0 {
             return Ok(Heard::End);
         }
-        if running.init.is_some() {
+        if running.init.is_some() && kind == Kind::Login {
             return Ok(Heard::Nothing);
         }
         running.said.extend_from_slice(&chunk[..count]);
         let excess = running.said.len().saturating_sub(MAX_SAID);
         running.said.drain(..excess);
-        let listens = String::from_utf8_lossy(&running.said).contains(LISTENING);
-        Ok(if listens { Heard::Listening } else { Heard::Nothing })
+        let heard = heard(kind, &String::from_utf8_lossy(&running.said));
+        if let Heard::Ended(status) = heard {
+            running.status = Some(status);
+        }
+        Ok(heard)
+    }
+
+    /// The status of a dyno, if it told it.
+    pub(crate) fn status(&self) -> Option<u8> {
+        self.running.as_ref()?.status
+    }
+
+    /// Asks process 1 of the container to end; `false` if there is none yet.
+    pub(crate) fn terminate(&self) -> bool {
+        let Some(init) = self.running.as_ref().and_then(|running| running.init.as_ref()) else {
+            return false;
+        };
+        // One that has ended already is what is wanted.
+        let _ = pidfd_send_signal(&init.handle, Signal::TERM);
+        true
+    }
+
+    /// What is used of the memory now; `None` before it is known and once the container is gone.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.running.as_ref()?.init.as_ref()?.counters.usage()
     }
 
     /// What the container said before it was ready, for a message.
@@ -284,12 +348,34 @@ impl<'a> Machine<'a> {
 /// What came from a container's stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// Its sshd accepts connections.
-    Listening,
+    /// Its sshd accepts connections, or its ruko-dyno waits.
+    Ready,
+    /// Its ruko-dyno says how the command ended.
+    Ended(u8),
     /// Nothing of interest.
     Nothing,
     /// It closed its stderr.
     End,
+}
+
+/// The last that was said, from the end of everything.
+fn heard(kind: Kind, said: &str) -> Heard {
+    match kind {
+        Kind::Login if said.contains(LISTENING) => Heard::Ready,
+        Kind::Login => Heard::Nothing,
+        Kind::Dyno => {
+            let whole = said.rfind('\n').map_or("", |end| &said[..end]);
+            match whole.lines().filter_map(|line| line.parse().ok()).next_back() {
+                Some(DynoWord::Waiting) => Heard::Ready,
+                Some(DynoWord::Ended(status)) => Heard::Ended(status),
+                None => Heard::Nothing,
+            }
+        }
+    }
+}
+
+fn option(name: &str, path: &Path) -> String {
+    format!("--{name}={}", path.display())
 }
 
 impl Running {
@@ -323,5 +409,19 @@ pub(crate) fn public_key(private: &Path) -> Result<String, Fault> {
     match (words.next(), words.next()) {
         (Some(algorithm), Some(key)) => Ok(format!("{algorithm} {key}")),
         _ => Err(Fault::refused(format!("`{}` is not a public key", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dyno_is_heard_by_whole_lines_of_its_own() {
+        assert_eq!(heard(Kind::Dyno, "lxc-start: a warning\nruko-dyno: waiting"), Heard::Nothing);
+        assert_eq!(heard(Kind::Dyno, "lxc-start: a warning\nruko-dyno: waiting\n"), Heard::Ready);
+        assert_eq!(heard(Kind::Dyno, "ruko-dyno: waiting\nruko-dyno: ended 143\n"), Heard::Ended(143));
+        assert_eq!(heard(Kind::Dyno, "Server listening on 0.0.0.0\n"), Heard::Nothing);
+        assert_eq!(heard(Kind::Login, "ruko-dyno: waiting\n"), Heard::Nothing);
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::path::{Component, Path, PathBuf};
 
-use ruko_core::config::{BuildLimits, Config, Ipv4Net};
+use ruko_core::config::{BuildLimits, Config, DynoLimits, Ipv4Net};
 use ruko_core::{Fault, Hint};
 use ruko_lxc::net::{self, Bridge};
 use ruko_sys::open_trusted;
@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) hooks_dir: PathBuf,
     pub(crate) buildpacks_dir: PathBuf,
     pub(crate) tools_dir: PathBuf,
+    /// The images of slugs; without it there are no dynos.
+    pub(crate) slugs_dir: Option<PathBuf>,
     pub(crate) bridge: Bridge,
     pub(crate) subnet: Ipv4Net,
     /// The host's own address on the bridge.
@@ -31,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) slots: u32,
     pub(crate) cpus: f64,
     pub(crate) max: BuildLimits,
+    pub(crate) dyno_max: DynoLimits,
     pub(crate) reserve_bytes: u64,
     pub(crate) allow_missing_limits: bool,
     /// Path in the container, path on the host.
@@ -75,12 +78,14 @@ impl Settings {
             return Err(format!("container.cpus: {} is not a number of cores", container.cpus));
         }
         let files = config.build.files.iter().map(|(target, source)| judged_file(target, source));
+        let slugs_dir = container.slugs_dir.as_deref().map(|dir| absolute("container.slugs_dir", dir));
         let settings = Self {
             state_dir: absolute("container.state_dir", &container.state_dir)?,
             template_dir: absolute("container.template_dir", &container.template_dir)?,
             hooks_dir: absolute("container.hooks_dir", &container.hooks_dir)?,
             buildpacks_dir: absolute("container.buildpacks_dir", &container.buildpacks_dir)?,
             tools_dir: absolute("container.tools_dir", &container.tools_dir)?,
+            slugs_dir: slugs_dir.transpose()?,
             bridge,
             subnet,
             gateway: subnet.host(1).ok_or("container.subnet has no host")?,
@@ -88,6 +93,7 @@ impl Settings {
             slots,
             cpus: container.cpus,
             max: container.max,
+            dyno_max: container.dyno_max,
             reserve_bytes: container.reserve_bytes,
             allow_missing_limits: container.allow_missing_limits,
             files: files.collect::<Result<_, _>>()?,

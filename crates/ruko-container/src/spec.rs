@@ -1,17 +1,22 @@
 //! What a caller asks for, judged: the caller is not trusted.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use ruko_core::config::BuildLimits;
+use ruko_core::config::{BuildLimits, DynoLimits};
 use ruko_core::container::{Purpose, RunLimits, RunSpec};
 use ruko_core::message::bytes;
 use ruko_core::names::ContainerName;
 use ruko_core::{Fault, Hint};
+use ruko_lxc::cgroup::MAX_SHARES;
 use ruko_sys::open_trusted;
+use rustix::fs::{FileType, fstat};
 
+use crate::events::MAX_FILES;
 use crate::settings::Settings;
+use crate::slug::Slug;
 
-/// What a container cannot do without: an sshd with a few sessions, and a file system.
+/// What a container cannot do without: a few processes, and a file system.
 const LEAST: RunLimits =
     RunLimits { seconds: Some(1), memory_bytes: 32 << 20, pids: 16, disk_bytes: 16 << 20 };
 
@@ -19,55 +24,155 @@ const LEAST: RunLimits =
 const MAX_KEY: usize = 4096;
 
 /// A container that may be started.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) name: ContainerName,
     /// An executable that only root can have written.
     pub(crate) template: PathBuf,
-    pub(crate) key: ClientKey,
+    pub(crate) wanted: Wanted,
     pub(crate) limits: RunLimits,
 }
 
+/// What it is for, with what it needs.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// Who has this key logs in.
+    Login(ClientKey),
+    /// A dyno.
+    Dyno(Dyno),
+}
+
+/// A dyno that may be started.
+#[derive(Debug)]
+pub(crate) struct Dyno {
+    pub(crate) slug: Slug,
+    pub(crate) shares: u32,
+    /// Its stdin and its stdout, until it has them.
+    pub(crate) files: Option<[OwnedFd; MAX_FILES]>,
+}
+
+/// What all templates source, beside them.
+const COMMON: &str = "common.sh";
+
 impl Order {
-    /// Judges a line of the caller's.
-    pub(crate) fn judge(line: &[u8], settings: &Settings) -> Result<Self, Fault> {
+    /// Judges a line of the caller's, and the files that came with it.
+    pub(crate) fn judge(line: &[u8], files: Vec<OwnedFd>, settings: &Settings) -> Result<Self, Fault> {
         let spec: RunSpec =
             serde_json::from_slice(line).fault("the container's specification is not valid")?;
-        within(&spec.limits, &settings.max).map_err(Fault::refused)?;
+        ceiling(&spec.purpose, settings).judge(&spec.limits).map_err(Fault::refused)?;
         let template = settings.template_dir.join(spec.template.as_str());
         open_trusted(&template).fault(format!("template `{}` cannot be used", spec.template))?;
-        let Purpose::Login { client_key } = &spec.purpose else {
-            return Err(Fault::refused("this ruko-container starts no dynos"));
+        let common = settings.template_dir.join(COMMON);
+        if common.exists() {
+            open_trusted(&common)?;
+        }
+        let wanted = match &spec.purpose {
+            Purpose::Login { client_key } => {
+                if !files.is_empty() {
+                    return Err(Fault::refused("only a dyno is given files"));
+                }
+                Wanted::Login(ClientKey::parse(client_key).map_err(Fault::refused)?)
+            }
+            Purpose::Dyno { image, shares } => {
+                let files = <[OwnedFd; MAX_FILES]>::try_from(files).map_err(|files| {
+                    let count = files.len();
+                    Fault::refused(format!(
+                        "a dyno needs {MAX_FILES} files, its stdin and its stdout; {count} came"
+                    ))
+                })?;
+                for file in &files {
+                    judge_file(file)?;
+                }
+                judge_shares(*shares).map_err(Fault::refused)?;
+                Wanted::Dyno(Dyno { slug: Slug::open(settings, image)?, shares: *shares, files: Some(files) })
+            }
         };
-        let key = ClientKey::parse(client_key).map_err(Fault::refused)?;
-        Ok(Self { name: spec.name, template, key, limits: spec.limits })
+        Ok(Self { name: spec.name, template, wanted, limits: spec.limits })
     }
 }
 
-fn within(limits: &RunLimits, max: &BuildLimits) -> Result<(), String> {
-    let number = |value: u64| value.to_string();
-    let seconds = limits.seconds.ok_or("seconds: only a dyno may run without a bound")?;
-    between("seconds", seconds, 1, max.build_seconds, number)?;
-    between("memory", limits.memory_bytes, LEAST.memory_bytes, max.memory_bytes, bytes)?;
-    between("processes", limits.pids, LEAST.pids, max.pids, number)?;
-    between("disk", limits.disk_bytes, LEAST.disk_bytes, max.disk_bytes, bytes)
+/// Between what the bounds of a container must be.
+fn ceiling(purpose: &Purpose, settings: &Settings) -> Ceiling {
+    match purpose {
+        Purpose::Login { .. } => Ceiling::of_build(&settings.max),
+        Purpose::Dyno { .. } => Ceiling::of_dyno(&settings.dyno_max),
+    }
 }
 
-fn between(what: &str, wanted: u64, least: u64, most: u64, show: fn(u64) -> String) -> Result<(), String> {
-    if wanted > most {
-        let (wanted, most) = (show(wanted), show(most));
-        return Err(format!(
-            "{what}: {wanted} is more than the {most} that [container.max] of the configuration allows"
-        ));
+struct Ceiling {
+    /// Without seconds where there may be no bound on them.
+    most: RunLimits,
+    /// The table of the configuration that has them.
+    table: &'static str,
+}
+
+impl Ceiling {
+    const fn of_build(max: &BuildLimits) -> Self {
+        let BuildLimits { build_seconds, memory_bytes, pids, disk_bytes, .. } = *max;
+        let most = RunLimits { seconds: Some(build_seconds), memory_bytes, pids, disk_bytes };
+        Self { most, table: "[container.max]" }
     }
-    if wanted < least {
-        return Err(format!(
-            "{what}: {} is less than the {} that a container needs",
-            show(wanted),
-            show(least)
-        ));
+
+    const fn of_dyno(max: &DynoLimits) -> Self {
+        let DynoLimits { memory_bytes, pids, disk_bytes } = *max;
+        Self {
+            most: RunLimits { seconds: None, memory_bytes, pids, disk_bytes },
+            table: "[container.dyno_max]",
+        }
     }
-    Ok(())
+
+    fn judge(&self, limits: &RunLimits) -> Result<(), String> {
+        let number = |value: u64| value.to_string();
+        let RunLimits { seconds, memory_bytes, pids, disk_bytes } = self.most;
+        match limits.seconds {
+            Some(wanted) => self.between("seconds", wanted, 1, seconds.unwrap_or(u64::MAX), number)?,
+            None if seconds.is_some() => {
+                return Err("seconds: only a dyno may run without a bound".to_owned());
+            }
+            None => {}
+        }
+        self.between("memory", limits.memory_bytes, LEAST.memory_bytes, memory_bytes, bytes)?;
+        self.between("processes", limits.pids, LEAST.pids, pids, number)?;
+        self.between("disk", limits.disk_bytes, LEAST.disk_bytes, disk_bytes, bytes)
+    }
+
+    fn between(
+        &self,
+        what: &str,
+        wanted: u64,
+        least: u64,
+        most: u64,
+        show: fn(u64) -> String,
+    ) -> Result<(), String> {
+        let (wanted_text, table) = (show(wanted), self.table);
+        if wanted > most {
+            let most = show(most);
+            return Err(format!(
+                "{what}: {wanted_text} is more than the {most} that {table} of the configuration allows"
+            ));
+        }
+        if wanted < least {
+            let least = show(least);
+            return Err(format!("{what}: {wanted_text} is less than the {least} that a container needs"));
+        }
+        Ok(())
+    }
+}
+
+/// Through a directory, a disk or a terminal a dyno would reach what is outside of it.
+fn judge_file(file: &OwnedFd) -> Result<(), Fault> {
+    let stat = fstat(file).map_err(std::io::Error::from).fault("cannot look at a file of the dyno")?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo | FileType::Socket => Ok(()),
+        _ => Err(Fault::refused("the files of a dyno must be pipes or sockets")),
+    }
+}
+
+fn judge_shares(shares: u32) -> Result<(), String> {
+    if (1..=MAX_SHARES).contains(&shares) {
+        return Ok(());
+    }
+    Err(format!("shares: {shares} is not within 1 and {MAX_SHARES}"))
 }
 
 /// One public key without options and without a comment: a whole line of an `authorized_keys` file.
@@ -155,14 +260,29 @@ mod tests {
 
     #[test]
     fn a_limit_above_the_configured_or_below_the_possible_is_named_with_both_values() {
-        let max = BuildLimits::default();
+        let build = Ceiling::of_build(&BuildLimits::default());
         let good = RunLimits { seconds: Some(900), memory_bytes: 512 << 20, pids: 100, disk_bytes: 1 << 30 };
-        assert_eq!(within(&good, &max), Ok(()));
-        let why = within(&RunLimits { disk_bytes: 5 << 30, ..good }, &max).unwrap_err();
-        assert!(why.contains("5.0 GB") && why.contains("4.0 GB"), "{why}");
-        let why = within(&RunLimits { pids: 0, ..good }, &max).unwrap_err();
+        assert_eq!(build.judge(&good), Ok(()));
+        let why = build.judge(&RunLimits { disk_bytes: 5 << 30, ..good }).unwrap_err();
+        assert!(why.contains("5.0 GB") && why.contains("4.0 GB") && why.contains("[container.max]"), "{why}");
+        let why = build.judge(&RunLimits { pids: 0, ..good }).unwrap_err();
         assert!(why.contains("processes: 0") && why.contains("16"), "{why}");
-        assert!(within(&RunLimits { seconds: Some(u64::MAX), ..good }, &max).is_err());
-        assert!(within(&RunLimits { memory_bytes: u64::MAX, ..good }, &max).is_err());
+        assert!(build.judge(&RunLimits { seconds: Some(u64::MAX), ..good }).is_err());
+        assert!(build.judge(&RunLimits { memory_bytes: u64::MAX, ..good }).is_err());
+    }
+
+    #[test]
+    fn a_dyno_alone_may_run_without_end_and_has_bounds_of_its_own() {
+        let build = Ceiling::of_build(&BuildLimits::default());
+        let max = DynoLimits { memory_bytes: 1 << 30, ..DynoLimits::default() };
+        let dyno = Ceiling::of_dyno(&max);
+        let endless = RunLimits { seconds: None, memory_bytes: 512 << 20, pids: 256, disk_bytes: 1 << 30 };
+        assert!(build.judge(&endless).unwrap_err().contains("only a dyno"));
+        assert_eq!(dyno.judge(&endless), Ok(()));
+        assert_eq!(dyno.judge(&RunLimits { seconds: Some(u64::MAX), ..endless }), Ok(()));
+        assert!(dyno.judge(&RunLimits { seconds: Some(0), ..endless }).is_err());
+        let why = dyno.judge(&RunLimits { memory_bytes: 2 << 30, ..endless }).unwrap_err();
+        assert!(why.contains("1.0 GB") && why.contains("[container.dyno_max]"), "{why}");
+        assert!(judge_shares(0).is_err() && judge_shares(1).is_ok() && judge_shares(1001).is_err());
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ruko_core::container::RunLimits;
-use ruko_core::names::ContainerName;
+use ruko_core::names::{ContainerName, ImageName};
 use ruko_core::{Fault, Hint};
 use ruko_lxc::cgroup::Layout;
 use ruko_sys::{AtPath, Lock};
@@ -28,6 +28,9 @@ pub(crate) struct Record {
     /// Seconds since 1970.
     pub(crate) started: u64,
     pub(crate) limits: RunLimits,
+    /// The slug of a dyno.
+    #[serde(default)]
+    pub(crate) image: Option<ImageName>,
 }
 
 /// The file that says that the end of a container has begun.

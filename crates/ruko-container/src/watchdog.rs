@@ -53,6 +53,11 @@ impl Watchdog {
         seen.into_iter().filter(|(_, met)| *met).map(|(limit, _)| self.met_of(limit)).collect()
     }
 
+    /// How many processes the kernel killed for want of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        self.last.oom_kills
+    }
+
     /// A bound with its value.
     pub(crate) fn met_of(&self, limit: Limit) -> LimitMet {
         let value = match limit {

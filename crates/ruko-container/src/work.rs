@@ -42,7 +42,9 @@ impl Work {
         mount("tmpfs", work, "tmpfs", flags, c"size=1m,mode=0711")
             .map_err(io::Error::from)
             .at("mount a file system at", work)?;
-        for (name, mode) in [("keys", 0o700), ("disk", 0o711), ("shown", 0o711)] {
+        for (name, mode) in
+            [("keys", 0o700), ("disk", 0o711), ("shown", 0o711), ("slug", 0o711), ("app", 0o711)]
+        {
             let dir = work.join(name);
             fs::DirBuilder::new().mode(mode).create(&dir).at("create", &dir)?;
         }
@@ -59,6 +61,16 @@ impl Work {
     /// Where the container's disk is mounted.
     pub(crate) fn disk(&self) -> PathBuf {
         Path::new(WORK).join("disk")
+    }
+
+    /// Where the image of a dyno's slug is mounted.
+    pub(crate) fn slug(&self) -> PathBuf {
+        Path::new(WORK).join("slug")
+    }
+
+    /// Where what a dyno sees at `/app` is mounted.
+    pub(crate) fn app(&self) -> PathBuf {
+        Path::new(WORK).join("app")
     }
 
     /// A path under which a container can be shown a file or directory of the host.
@@ -84,10 +96,12 @@ impl Work {
         Ok(target)
     }
 
-    /// Lets go of the disk, without writing back what nobody will read.
+    /// Lets go of the disk and of what lies over it, without writing back what nobody will read.
     pub(crate) fn drop_disk(&self) {
         // Where the kernel cannot do that, the end only takes longer.
         let _ = ruko_sys::throwaway::abandon_filesystem(&self.disk());
-        let _ = unmount(self.disk(), UnmountFlags::DETACH);
+        for point in [self.app(), self.slug(), self.disk()] {
+            let _ = unmount(point, UnmountFlags::DETACH);
+        }
     }
 }

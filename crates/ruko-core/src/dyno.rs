@@ -15,6 +15,44 @@ use crate::names::ProcessType;
 /// The longest line of a [`DynoStart`], in bytes: JSON may write a byte of the MiB that config vars may have as six.
 pub const MAX_START: usize = 8 << 20;
 
+/// What `ruko-dyno` says on its stderr, a line each, to the keeper of the container. The command's stderr is another
+/// file, so no tenant can say these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DynoWord {
+    /// It waits for the [`DynoStart`].
+    Waiting,
+    /// The command has ended with this status, and all that it wrote was passed on. `ruko-dyno` then ends as soon as
+    /// nobody reads its stderr any more.
+    Ended(u8),
+}
+
+impl fmt::Display for DynoWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting => f.write_str("ruko-dyno: waiting"),
+            Self::Ended(status) => write!(f, "ruko-dyno: ended {status}"),
+        }
+    }
+}
+
+/// It is no [`DynoWord`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("ruko-dyno says no such thing")]
+pub struct BadDynoWord;
+
+impl FromStr for DynoWord {
+    type Err = BadDynoWord;
+
+    fn from_str(line: &str) -> Result<Self, BadDynoWord> {
+        let word = line.strip_prefix("ruko-dyno: ").ok_or(BadDynoWord)?;
+        match word.strip_prefix("ended ") {
+            Some(status) => status.parse().map(Self::Ended).map_err(|_| BadDynoWord),
+            None if word == "waiting" => Ok(Self::Waiting),
+            None => Err(BadDynoWord),
+        }
+    }
+}
+
 /// The name of a dyno: `web.1`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -106,6 +144,18 @@ mod tests {
             ["", "web", "web.", "web.0", "web.01", "web.+1", "web.-1", "we b.1", ".1", "web.1.", "web.x"]
         {
             assert_eq!(bad.parse::<DynoName>(), Err(BadDynoName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_read_as_it_is_written() {
+        for word in [DynoWord::Waiting, DynoWord::Ended(0), DynoWord::Ended(255)] {
+            assert_eq!(word.to_string().parse(), Ok(word));
+        }
+        for bad in
+            ["", "waiting", "ruko-dyno: ", "ruko-dyno: ended 256", "ruko-dyno: ended ", "ruko-dyno: waiting "]
+        {
+            assert_eq!(bad.parse::<DynoWord>(), Err(BadDynoWord), "{bad:?}");
         }
     }
 

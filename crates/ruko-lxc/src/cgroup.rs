@@ -58,7 +58,16 @@ pub struct Limits {
     pub pids: u64,
     /// Processor cores.
     pub cpus: f64,
+    /// The share of the processors where they are wanted by more than there are, from 1 to [`MAX_SHARES`]; without it
+    /// [`DEFAULT_SHARES`].
+    pub shares: Option<u32>,
 }
+
+/// The largest share, which is the kernel's largest weight.
+pub const MAX_SHARES: u32 = 1000;
+
+/// The share of what has none of its own.
+pub const DEFAULT_SHARES: u32 = 10;
 
 /// A limit that cannot be set or is not in force.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -134,9 +143,18 @@ impl Layout {
             ("memory", Version::V2) => vec![("memory.max", memory), ("memory.swap.max", "0".to_owned())],
             ("pids", _) => vec![("pids.max", limits.pids.to_string())],
             (_, Version::V1) => {
-                vec![("cpu.cfs_period_us", CPU_PERIOD.to_string()), ("cpu.cfs_quota_us", quota.to_string())]
+                let mut pairs = vec![
+                    ("cpu.cfs_period_us", CPU_PERIOD.to_string()),
+                    ("cpu.cfs_quota_us", quota.to_string()),
+                ];
+                pairs.extend(limits.shares.map(|shares| ("cpu.shares", weight(shares, 1024).to_string())));
+                pairs
             }
-            (_, Version::V2) => vec![("cpu.max", format!("{quota} {CPU_PERIOD}"))],
+            (_, Version::V2) => {
+                let mut pairs = vec![("cpu.max", format!("{quota} {CPU_PERIOD}"))];
+                pairs.extend(limits.shares.map(|shares| ("cpu.weight", weight(shares, 100).to_string())));
+                pairs
+            }
         };
         let prefix = prefix(version);
         let set = |name: &str| self.swap_accounting || !name.contains("sw");
@@ -262,6 +280,11 @@ fn quota(cpus: f64) -> u64 {
     (cpus * f64::from(CPU_PERIOD)).clamp(1000.0, 1e12) as u64
 }
 
+/// A share in the unit of a version, where what has none of its own has `default`.
+fn weight(shares: u32, default: u32) -> u32 {
+    shares.clamp(1, MAX_SHARES) * default / DEFAULT_SHARES
+}
+
 /// The group in one line of `/proc/PID/cgroup`, if the line is that of the controller.
 fn group<'a>(line: &'a str, controller: &str, version: Version) -> Option<&'a str> {
     let mut fields = line.splitn(3, ':');
@@ -311,11 +334,22 @@ fn quota_at_most(found: Option<String>, cpus: f64) -> Option<NotInForce> {
     })
 }
 
-/// The files in which the kernel counts how often a container met its bounds.
+/// The files in which the kernel counts how often a container met its bounds, and what it uses.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     pids: Option<PathBuf>,
     memory: Option<PathBuf>,
+    /// The group of memory, and its version.
+    usage: Option<(PathBuf, Version)>,
+}
+
+/// What a container uses of its memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes in use, without the files that the kernel has read and would forget at once.
+    pub memory_bytes: u64,
+    /// How often the limit was reached.
+    pub limit_hits: u64,
 }
 
 /// How often a container met its bounds so far.
@@ -330,12 +364,20 @@ pub struct Counts {
 impl Counters {
     /// The counters of a process's groups, from the text of its `/proc/PID/cgroup`.
     pub fn of(layout: &Layout, proc_cgroup: &str) -> Self {
-        let v1 = layout.of("memory").is_some_and(|hierarchy| hierarchy.version == Version::V1);
-        let memory = if v1 { "memory.oom_control" } else { "memory.events" };
+        let version = layout.of("memory").map_or(Version::V2, |hierarchy| hierarchy.version);
+        let events = if version == Version::V1 { "memory.oom_control" } else { "memory.events" };
+        let memory = layout.directory("memory", proc_cgroup);
         Self {
             pids: layout.directory("pids", proc_cgroup).map(|dir| dir.join("pids.events")),
-            memory: layout.directory("memory", proc_cgroup).map(|dir| dir.join(memory)),
+            memory: memory.as_ref().map(|dir| dir.join(events)),
+            usage: memory.map(|dir| (dir, version)),
         }
+    }
+
+    /// What is used now. `None` when the group is gone.
+    pub fn usage(&self) -> Option<Usage> {
+        let Some((dir, version)) = &self.usage else { return Some(Usage::default()) };
+        usage(*version, |file| fs::read_to_string(dir.join(file)).ok())
     }
 
     /// Reads them. `None` when the groups are gone.
@@ -346,6 +388,27 @@ impl Counters {
         };
         Some(Counts { forks_refused: count(&self.pids, "max")?, oom_kills: count(&self.memory, "oom_kill")? })
     }
+}
+
+fn usage(version: Version, read: impl Fn(&str) -> Option<String>) -> Option<Usage> {
+    // Version 1 counts for the group alone unless a key says `total_`, and a container may have groups of its own.
+    let (current, inactive) = match version {
+        Version::V1 => ("memory.usage_in_bytes", "total_inactive_file"),
+        Version::V2 => ("memory.current", "inactive_file"),
+    };
+    let limit_hits = match version {
+        // Which of the two counts, where both have the same limit, is the kernel's affair.
+        Version::V1 => {
+            number(&read("memory.failcnt")?) + read("memory.memsw.failcnt").as_deref().map_or(0, number)
+        }
+        Version::V2 => field(&read("memory.events")?, "max"),
+    };
+    let forgettable = field(&read("memory.stat")?, inactive);
+    Some(Usage { memory_bytes: number(&read(current)?).saturating_sub(forgettable), limit_hits })
+}
+
+fn number(text: &str) -> u64 {
+    text.trim().parse().unwrap_or(0)
 }
 
 /// The number after `key` in lines of `KEY NUMBER`; 0 where the kernel does not count it.
@@ -434,7 +497,7 @@ mod tests {
 40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
 ";
-    const LIMITS: Limits = Limits { memory_bytes: 64 << 20, pids: 100, cpus: 1.5 };
+    const LIMITS: Limits = Limits { memory_bytes: 64 << 20, pids: 100, cpus: 1.5, shares: None };
 
     fn layout(mountinfo: &str, unified: &str) -> Layout {
         let hierarchies = hierarchies(mountinfo, |_| unified.to_owned());
@@ -542,6 +605,37 @@ mod tests {
         assert_eq!(quota_at_most(Some("150000 100000\n".into()), 1.5), None);
         assert!(quota_at_most(Some("max 100000\n".into()), 1.5).is_some());
         assert!(quota_at_most(Some("150000 50000\n".into()), 1.5).is_some());
+    }
+
+    #[test]
+    fn a_share_is_told_in_the_unit_of_the_version() {
+        let limits = Limits { shares: Some(1), ..LIMITS };
+        let (keys, _) = layout(V1, "").keys(&limits);
+        assert_eq!(value(&keys, "lxc.cgroup.cpu.shares"), Some("102"));
+        let (keys, _) = layout(V2, "cpu memory pids").keys(&limits);
+        assert_eq!(value(&keys, "lxc.cgroup2.cpu.weight"), Some("10"));
+        assert!(layout(V1, "").keys(&LIMITS).0.iter().all(|(key, _)| !key.contains("shares")));
+        // The kernel's bounds: 2 to 262144, and 1 to 10000.
+        assert_eq!((weight(DEFAULT_SHARES, 1024), weight(DEFAULT_SHARES, 100)), (1024, 100), "the defaults");
+        assert_eq!((weight(u32::MAX, 1024), weight(u32::MAX, 100)), (102_400, 10_000));
+    }
+
+    #[test]
+    fn what_would_be_forgotten_at_once_is_not_used() {
+        let read = |file: &str| {
+            let text = match file {
+                "memory.usage_in_bytes" | "memory.current" => "1000\n",
+                "memory.stat" => "inactive_file 300\ntotal_inactive_file 400\n",
+                "memory.failcnt" => "3\n",
+                "memory.memsw.failcnt" => "4\n",
+                "memory.events" => "low 0\nmax 5\noom_kill 1\n",
+                _ => return None,
+            };
+            Some(text.to_owned())
+        };
+        assert_eq!(usage(Version::V1, read), Some(Usage { memory_bytes: 600, limit_hits: 7 }));
+        assert_eq!(usage(Version::V2, read), Some(Usage { memory_bytes: 700, limit_hits: 5 }));
+        assert_eq!(usage(Version::V1, |_| None), None, "it is gone");
     }
 
     #[test]

@@ -4,11 +4,14 @@
 //! `unsafe` stands here or nowhere.
 
 pub mod file;
+pub mod idmap;
 pub mod lock;
+pub mod loop_device;
 pub mod process;
 pub mod throwaway;
 pub mod tool;
 
 pub use file::{AtPath, PathError, open_trusted, replace};
 pub use lock::Lock;
+pub use loop_device::LoopDevice;
 pub use tool::{Tool, ToolError};

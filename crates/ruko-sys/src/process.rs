@@ -4,6 +4,8 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
@@ -37,6 +39,19 @@ pub fn own_mounts() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets every signal do what it does by default, in this process and those that it starts: whoever started this one may
+/// have had some ignored, and that is inherited. All but SIGPIPE, which Rust ignores here and not in its children.
+pub fn default_signals() {
+    for signal in (1..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGPIPE) {
+        // SAFETY: the default action is no function of ours.
+        #[expect(unsafe_code, reason = "setting a handler could be unsound, setting none is not")]
+        unsafe {
+            // Refused for those that cannot be set, and for the two that belong to the C library.
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
+
 /// Extensions of [`Command`] that need code between fork and exec.
 pub trait CommandSys {
     /// The child is sent SIGKILL when the thread that started it ends. Start it from a thread that lives
@@ -45,6 +60,9 @@ pub trait CommandSys {
 
     /// The child starts with no signal blocked, in a session of its own.
     fn own_session(&mut self) -> &mut Self;
+
+    /// The child starts with no signal blocked, in a session of its own, whose terminal is its stdout.
+    fn own_terminal(&mut self) -> &mut Self;
 }
 
 impl CommandSys for Command {
@@ -73,6 +91,22 @@ impl CommandSys for Command {
         #[expect(unsafe_code, reason = "pre_exec is the only place for this between fork and exec")]
         unsafe {
             self.pre_exec(detach)
+        }
+    }
+    fn own_terminal(&mut self) -> &mut Self {
+        let take = || {
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+            nix::unistd::setsid()?;
+            // SAFETY: stdout is open, the argument is a number, and the call is async-signal-safe.
+            #[expect(unsafe_code, reason = "no safe wrapper of this ioctl exists")]
+            let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCSCTTY, 0) };
+            Errno::result(result)?;
+            Ok(())
+        };
+        // SAFETY: sigprocmask, setsid and ioctl are async-signal-safe; nothing is allocated.
+        #[expect(unsafe_code, reason = "pre_exec is the only place for this between fork and exec")]
+        unsafe {
+            self.pre_exec(take)
         }
     }
 }

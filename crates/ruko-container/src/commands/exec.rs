@@ -1,4 +1,4 @@
-//! `exec`: a command in a container, as the build user, for admins.
+//! `exec`: a command in a container, as its user, for admins.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -11,19 +11,21 @@ use ruko_sys::Tool;
 use crate::settings::Settings;
 use crate::work;
 
-/// The ids of the build user in the container.
-const BUILD: &str = "1000";
+/// The ids of the build user and of a dyno's user in the container.
+const USER: &str = "1000";
 
 /// Becomes the command; its exit status is ours.
 pub(crate) fn exec(settings: &Settings, name: &ContainerName, command: &[OsString]) -> Result<Exit, Fault> {
-    super::stop::owner(settings, name)?;
+    let dyno = super::stop::running(settings, name)?.image.is_some();
+    let user = if dyno { "dyno" } else { "build" };
     let mut attach = Tool::new("lxc-attach")
         .arg("--lxcpath")
         .arg(work::lxc_path(&settings.bridge))
         .arg("--rcfile")
         .arg(settings.state_dir.join(name.as_str()).join("config"))
-        .args(["--name", name.as_str(), "--clear-env", "--uid", BUILD, "--gid", BUILD])
-        .args(["--set-var=HOME=/app", "--set-var=USER=build", "--set-var=LC_ALL=C.UTF-8"])
+        .args(["--name", name.as_str(), "--clear-env", "--uid", USER, "--gid", USER])
+        .args(["--set-var=HOME=/app", "--set-var=LC_ALL=C.UTF-8"])
+        .arg(format!("--set-var=USER={user}"))
         .args(["--set-var=PATH=/usr/local/bin:/usr/bin:/bin", "--"])
         .args(command)
         .into_command();

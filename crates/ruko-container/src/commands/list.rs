@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::Ipv4Addr;
 
+use ruko_core::names::ImageName;
 use ruko_core::{Exit, Fault};
 use serde::Serialize;
 
@@ -15,6 +16,10 @@ struct Line {
     name: String,
     /// `starting`, `running`, `ending`, or `abandoned`: its owner is gone and `reap` will destroy it.
     state: &'static str,
+    /// `login`: a build or a fetch; `dyno`; none where that is not known yet.
+    purpose: Option<&'static str>,
+    /// The slug of a dyno.
+    image: Option<ImageName>,
     address: Option<Ipv4Addr>,
     slot: Option<u32>,
     age_seconds: Option<u64>,
@@ -34,6 +39,8 @@ impl From<Seen> for Line {
         Self {
             name: seen.name.to_string(),
             state,
+            purpose: record.map(|record| if record.image.is_some() { "dyno" } else { "login" }),
+            image: record.and_then(|record| record.image.clone()),
             address: record.map(|record| record.address),
             slot: record.map(|record| record.slot),
             age_seconds: record.map(|record| state::now().saturating_sub(record.started)),
@@ -55,9 +62,10 @@ pub(crate) fn list(settings: &Settings, json: bool) -> Result<Exit, Fault> {
         let show = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let _ = writeln!(
             out,
-            "{:40} {:9} {:15} slot {:3} {:>6} s  owner {}",
+            "{:40} {:9} {:5} {:15} slot {:3} {:>6} s  owner {}",
             line.name,
             line.state,
+            line.purpose.unwrap_or("-"),
             show(line.address.map(|address| address.to_string())),
             show(line.slot.map(|slot| slot.to_string())),
             show(line.age_seconds.map(|age| age.to_string())),

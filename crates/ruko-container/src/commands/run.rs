@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 
 use ruko_core::container::{Limit, LimitMet, RunEvent, RunRequest};
 use ruko_core::{Exit, Fault, Hint, report};
-use ruko_lxc::cgroup::Layout;
+use ruko_lxc::cgroup::{Layout, Usage};
 use ruko_sys::Tool;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::PROGRAM;
-use crate::events::{self, Input, Lines};
+use crate::events::{self, Input, Lines, Stdin};
+use crate::layout::Kind;
 use crate::machine::{Heard, Machine, public_key};
 use crate::settings::Settings;
-use crate::spec::Order;
+use crate::spec::{Order, Wanted};
 use crate::state;
 use crate::watchdog::Watchdog;
 use crate::work::Work;
@@ -53,24 +54,32 @@ fn session(config: &Path, caller: &mut Caller) -> Result<Exit, Fault> {
     let settings = Settings::load(config)?;
     let layout = Layout::detect()?;
     let work = Work::enter(&settings.bridge)?;
-    let host_key = HostKey::begin(&work)?;
+    // A key takes a while, and who comes without a socket wants no dyno.
+    let early = if caller.input.from.is_socket() { None } else { Some(HostKey::begin(&work)?) };
     // What resists is for `ruko-container reap` to tell about, not for a push to fail of or to wait for.
     let bound = bound_set_up()?;
     let _ = state::reap(&settings, &layout, REAP_TIME);
     drop(bound);
     let Some(line) = caller.first_line()? else { return Ok(Exit::Ok) };
     let begun = Instant::now();
-    let order = Order::judge(&line, &settings)?;
-    let host_key = host_key.finish()?;
-    let host_public = public_key(&host_key)?;
+    let order = Order::judge(&line, caller.input.from.take_files(), &settings)?;
+    let limits = order.limits;
+    let host_key = match (&order.wanted, early) {
+        (Wanted::Dyno(_), _) => None,
+        (Wanted::Login(_), Some(key)) => Some(key.finish()?),
+        (Wanted::Login(_), None) => Some(HostKey::begin(&work)?.finish()?),
+    };
+    let host_public = host_key.as_deref().map(public_key).transpose()?;
     let bound = bound_set_up()?;
-    let machine = Machine::start(&settings, &layout, &order, &work, &host_key)?;
+    let machine = Machine::start(&settings, &layout, order, &work, host_key.as_deref())?;
     drop(bound);
     let mut watch = Watch {
         machine,
         caller,
-        watchdog: Watchdog::new(order.limits),
-        deadline: deadline(begun, order.limits.seconds),
+        watchdog: Watchdog::new(limits),
+        deadline: deadline(begun, limits.seconds),
+        kind: if host_public.is_some() { Kind::Login } else { Kind::Dyno },
+        stop_at: None,
     };
     let end = watch.live(host_public);
     // Before the destruction, which may take seconds: to the caller its connections break now.
@@ -127,6 +136,28 @@ enum End {
     Stopped(LimitMet),
     /// By itself.
     Itself,
+    /// A dyno, by itself or as it was asked to.
+    Dyno(Ended),
+}
+
+/// How a dyno ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ended {
+    status: Option<u8>,
+    killed: bool,
+    out_of_memory: bool,
+}
+
+/// The status of what SIGKILL ended.
+const KILLED: u8 = 128 + 9;
+
+impl Ended {
+    /// `told` is the status that ruko-dyno told before it ended. Without one it was killed itself: by us, by the
+    /// kernel for want of memory, or by somebody.
+    fn judge(told: Option<u8>, killed: bool, out_of_memory: bool) -> Self {
+        let status = told.or((killed || out_of_memory).then_some(KILLED));
+        Self { status, killed: killed && told.is_none(), out_of_memory }
+    }
 }
 
 impl End {
@@ -136,12 +167,15 @@ impl End {
             Self::Caller => None,
             Self::Stopped(by) => Some(RunEvent::Stopped { by }),
             Self::Signal | Self::Itself => Some(events::ENDED),
+            Self::Dyno(Ended { status, killed, out_of_memory }) => {
+                Some(RunEvent::Ended { status, killed, out_of_memory })
+            }
         }
     }
 
     fn conclude(self) -> Result<Exit, Fault> {
         match self {
-            Self::Caller => Ok(Exit::Ok),
+            Self::Caller | Self::Dyno(_) => Ok(Exit::Ok),
             Self::Signal => {
                 let _ = writeln!(io::stderr().lock(), "{PROGRAM}: a signal ended the container");
                 Ok(Exit::Ok)
@@ -154,7 +188,7 @@ impl End {
 
 /// The caller: its requests, and the signals that speak for it.
 struct Caller {
-    input: Lines<std::fs::File>,
+    input: Lines<Stdin>,
     signals: UnixStream,
 }
 
@@ -164,7 +198,7 @@ impl Caller {
         for signal in [SIGTERM, SIGINT, SIGHUP] {
             signal_hook::low_level::pipe::register(signal, send.try_clone()?)?;
         }
-        Ok(Self { input: Lines::stdin()?, signals })
+        Ok(Self { input: Lines::new(Stdin::new()?), signals })
     }
 
     /// The line that says what is wanted; `None` if the caller went away without one.
@@ -214,16 +248,27 @@ struct Watch<'a> {
     watchdog: Watchdog,
     /// When the time limit is reached.
     deadline: Instant,
+    kind: Kind,
+    /// When a dyno that was asked to end is killed.
+    stop_at: Option<Instant>,
 }
 
 impl Watch<'_> {
-    fn live(&mut self, host_key: String) -> Result<End, Fault> {
+    fn live(&mut self, host_key: Option<String>) -> Result<End, Fault> {
         if let Some(early) = self.until_ready()? {
             return Ok(early);
         }
         let address = self.machine.address();
-        events::send(&RunEvent::Ready { address, port: 22, user: "build".to_owned(), host_key });
-        self.until_end()
+        match host_key {
+            Some(host_key) => {
+                events::send(&RunEvent::Ready { address, port: 22, user: "build".to_owned(), host_key });
+                self.until_end()
+            }
+            None => {
+                events::send(&RunEvent::Started { address });
+                self.until_dyno_ends()
+            }
+        }
     }
 
     /// Waits until the container's sshd listens. An early end is returned.
@@ -243,7 +288,7 @@ impl Watch<'_> {
             if input && let Some(end) = self.request()? {
                 return Ok(Some(end));
             }
-            if said && self.machine.listen()? == Heard::Listening {
+            if said && matches!(self.machine.listen()?, Heard::Ready | Heard::Ended(_)) {
                 self.machine.verify()?;
                 return Ok(None);
             }
@@ -313,6 +358,52 @@ impl Watch<'_> {
         }
     }
 
+    /// Waits until there is a reason to end a dyno. What it does within its bounds is its own affair, so nobody looks
+    /// after it meanwhile.
+    fn until_dyno_ends(&mut self) -> Result<End, Fault> {
+        let mut listening = true;
+        while self.machine.status().is_none() {
+            let files = [
+                self.machine.said().filter(|_| listening),
+                self.machine.ended(),
+                self.machine.init_ended(),
+                Some(self.caller.input.as_fd()),
+                Some(self.caller.signals.as_fd()),
+            ];
+            let until = self.stop_at.map_or(self.deadline, |stop_at| stop_at.min(self.deadline));
+            let [said, ended, init_ended, input, signal] = wait(files, until)?;
+            if signal {
+                return Ok(End::Signal);
+            }
+            if input && let Some(end) = self.request()? {
+                return Ok(end);
+            }
+            if ended || init_ended {
+                self.hear_out()?;
+                return Ok(self.dyno_ended(false));
+            }
+            if said {
+                listening = self.machine.listen()? != Heard::End;
+                continue;
+            }
+            let now = Instant::now();
+            if now >= self.deadline {
+                return Ok(End::Stopped(self.watchdog.met_of(Limit::Time)));
+            }
+            if self.stop_at.is_some_and(|stop_at| now >= stop_at) {
+                return Ok(self.dyno_ended(true));
+            }
+        }
+        Ok(self.dyno_ended(false))
+    }
+
+    /// Looks at a dyno for the last time; what is left of it is killed next.
+    fn dyno_ended(&mut self, killed: bool) -> End {
+        self.look();
+        let out_of_memory = self.watchdog.met().iter().any(|met| met.limit == Limit::Memory);
+        End::Dyno(Ended::judge(self.machine.status(), killed, out_of_memory))
+    }
+
     /// Process 1 does not end by itself: where memory had run out, that was why.
     fn why_ended(&mut self) -> End {
         self.look();
@@ -332,24 +423,47 @@ impl Watch<'_> {
         self.caller.input.fill().fault("cannot read the caller's requests")?;
         loop {
             match self.caller.input.next() {
-                Input::Line(line) => self.answer(&line)?,
+                Input::Line(line) => {
+                    if let Some(end) = self.answer(&line)? {
+                        return Ok(Some(end));
+                    }
+                }
                 Input::Later => return Ok(None),
                 Input::End => return Ok(Some(End::Caller)),
             }
         }
     }
 
-    fn answer(&mut self, line: &[u8]) -> Result<(), Fault> {
-        match serde_json::from_slice(line).fault("the request is not valid")? {
+    fn answer(&mut self, line: &[u8]) -> Result<Option<End>, Fault> {
+        let request = serde_json::from_slice(line).fault("the request is not valid")?;
+        match request {
             RunRequest::Limits => {
                 self.look();
                 events::send(&RunEvent::Limits { met: self.watchdog.met() });
             }
-            RunRequest::Usage | RunRequest::Stop { .. } => {
+            RunRequest::Usage | RunRequest::Stop { .. } if self.kind != Kind::Dyno => {
                 return Err(Fault::refused("only a dyno is asked that"));
             }
+            RunRequest::Usage => self.tell_usage(),
+            RunRequest::Stop { seconds } => {
+                if !self.machine.terminate() {
+                    return Ok(Some(self.dyno_ended(false)));
+                }
+                let stop_at = deadline(Instant::now(), Some(seconds));
+                self.stop_at = Some(self.stop_at.map_or(stop_at, |earlier| earlier.min(stop_at)));
+            }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    fn tell_usage(&mut self) {
+        self.look();
+        // What has just ended uses nothing, and that it has ended is told next.
+        let Usage { memory_bytes, limit_hits } = self.machine.usage().unwrap_or_default();
+        let oom_kills = self.watchdog.oom_kills();
+        // Some kernels do not count the hits of version 1. Whatever was killed had met the limit.
+        let limit_hits = limit_hits.max(oom_kills);
+        events::send(&RunEvent::Usage { memory_bytes, limit_hits, oom_kills });
     }
 }
 

@@ -1,0 +1,5 @@
+//! `ruko-dyno`: see the library.
+
+fn main() -> std::process::ExitCode {
+    ruko_dyno::main()
+}
