@@ -106,12 +106,14 @@ pub struct Writer<W: Write> {
 }
 
 /// What a header says beside the name.
-struct Meta<'a> {
-    kind: EntryType,
-    mode: u32,
-    mtime: u64,
-    size: u64,
-    target: &'a [u8],
+pub(crate) struct Meta<'a> {
+    pub(crate) kind: EntryType,
+    pub(crate) mode: u32,
+    /// Its uid and its gid.
+    pub(crate) owner: u32,
+    pub(crate) mtime: u64,
+    pub(crate) size: u64,
+    pub(crate) target: &'a [u8],
 }
 
 impl<W: Write> Writer<W> {
@@ -126,7 +128,8 @@ impl<W: Write> Writer<W> {
     /// The name is not allowed, or the archive cannot be written.
     pub fn directory(&mut self, name: &Path, mode: u32) -> Result<(), PackError> {
         let name = EntryName::parse(name)?;
-        let meta = Meta { kind: EntryType::Directory, mode, mtime: FIXED_TIME, size: 0, target: b"" };
+        let meta =
+            Meta { kind: EntryType::Directory, mode, owner: 0, mtime: FIXED_TIME, size: 0, target: b"" };
         self.entry(|out| header(out, &name.of_directory(), &meta))
     }
 
@@ -137,7 +140,7 @@ impl<W: Write> Writer<W> {
     pub fn file_bytes(&mut self, name: &Path, mode: u32, contents: &[u8]) -> Result<(), PackError> {
         let name = EntryName::parse(name)?;
         let size = contents.len() as u64;
-        let meta = Meta { kind: EntryType::Regular, mode, mtime: FIXED_TIME, size, target: b"" };
+        let meta = Meta { kind: EntryType::Regular, mode, owner: 0, mtime: FIXED_TIME, size, target: b"" };
         self.sum.bytes += size;
         self.entry(|out| {
             header(out, name.bytes(), &meta)?;
@@ -300,18 +303,22 @@ fn meta_of<'a>(kind: EntryType, stat: &FileStat, times: Times, target: &'a [u8])
         Times::Fixed => FIXED_TIME,
         Times::Kept => u64::try_from(stat.st_mtime).unwrap_or(0),
     };
-    Meta { kind, mode: stat.st_mode, mtime, size: 0, target }
+    Meta { kind, mode: stat.st_mode, owner: 0, mtime, size: 0, target }
 }
 
 /// Writes a header, after those of GNU's long names where the name or the target has no room in it.
 fn header(out: &mut impl Write, name: &[u8], meta: &Meta<'_>) -> Result<(), PackError> {
-    let mut write = || {
-        let mut header = blank(meta.kind, meta.mode & 0o777, meta.mtime, meta.size);
-        put_name(out, &mut header.as_old_mut().name, EntryType::GNULongName, name)?;
-        put_name(out, &mut header.as_old_mut().linkname, EntryType::GNULongLink, meta.target)?;
-        write_header(out, header)
-    };
-    write().map_err(PackError::Write)
+    put_header(out, name, meta).map_err(PackError::Write)
+}
+
+/// See [`header`].
+pub(crate) fn put_header(out: &mut impl Write, name: &[u8], meta: &Meta<'_>) -> io::Result<()> {
+    let mut header = blank(meta.kind, meta.mode & 0o777, meta.mtime, meta.size);
+    header.set_uid(meta.owner.into());
+    header.set_gid(meta.owner.into());
+    put_name(out, &mut header.as_old_mut().name, EntryType::GNULongName, name)?;
+    put_name(out, &mut header.as_old_mut().linkname, EntryType::GNULongLink, meta.target)?;
+    write_header(out, header)
 }
 
 /// A header without names.
@@ -349,7 +356,7 @@ fn put_name(out: &mut impl Write, field: &mut [u8], long: EntryType, name: &[u8]
 }
 
 /// Fills the last block of an entry's contents.
-fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
+pub(crate) fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
     let over = usize::try_from(size % BLOCK as u64).unwrap_or(0);
     if over == 0 { Ok(()) } else { out.write_all(&[0; BLOCK][over..]) }
 }

@@ -91,6 +91,9 @@ pub enum UnpackError {
         /// Why.
         source: io::Error,
     },
+    /// An entry could not be passed on.
+    #[error("cannot pass the archive on")]
+    PassOn(#[source] io::Error),
     /// The directory to unpack into cannot be used.
     #[error("cannot unpack into `{0}`")]
     Into(String, #[source] io::Error),
@@ -223,7 +226,7 @@ fn write(file: &mut File, piece: &[u8], name: &Name) -> Result<(), UnpackError> 
     file.write_all(piece).map_err(|source| UnpackError::Write { name: shown(name.bytes()), source })
 }
 
-fn refused(name: &Name, why: String) -> UnpackError {
+pub(crate) fn refused(name: &Name, why: String) -> UnpackError {
     UnpackError::Refused { name: shown(name.bytes()), why }
 }
 
