@@ -16,6 +16,7 @@ use ruko_lxc::mount::{not_read_only, writable_of};
 use ruko_sys::process::CommandSys;
 use ruko_sys::{AtPath, Tool, open_trusted};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Gid, Uid, fchown};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -26,7 +27,7 @@ use crate::spec::{ClientKey, Dyno, Order, Wanted};
 use crate::state::{self, Entry, Record, now};
 use crate::watchdog::Sample;
 use crate::work::{self, Work};
-use crate::{disk, host, layout};
+use crate::{disk, host, layout, slug};
 
 /// How long lxc-start may take to tidy up after its container's end before it is killed itself.
 const END_TIME: Duration = Duration::from_secs(3);
@@ -201,6 +202,11 @@ impl<'a> Machine<'a> {
         if let Wanted::Dyno(dyno) = &mut self.order.wanted
             && let Some([stdin, stdout]) = dyno.files.take()
         {
+            // So that it can be opened again, as `/dev/stdout`, where many programs write their log.
+            let user = self.slot.ids.first + slug::USER;
+            fchown(&stdout, Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))
+                .map_err(io::Error::from)
+                .fault("cannot give the dyno its stdout")?;
             command.stdin(stdin).stdout(stdout);
         }
         let mut child = command.spawn().fault("cannot run `lxc-start`")?;

@@ -65,7 +65,7 @@ impl Dyno {
     }
 
     fn with_pipe(&mut self, first: Vec<u8>) -> io::Result<Files> {
-        let (reader, writer) = io::pipe()?;
+        let (reader, writer) = as_user(io::pipe)?;
         self.input = Some(Pump::new(io::stdin(), without_waiting(writer.into())?, first));
         Files::plain(Some(reader.into()))
     }
@@ -194,14 +194,18 @@ fn status(ended: WaitStatus) -> Option<u8> {
 /// A terminal that belongs to the dyno's user.
 fn open_terminal(size: TerminalSize) -> io::Result<OpenptyResult> {
     let size = Winsize { ws_row: size.lines, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // Its owner is whoever opens it (`devpts`).
-    seteuid(Uid::from_raw(command::USER))?;
-    let terminal = openpty(&size, None);
-    seteuid(Uid::from_raw(0))?;
-    let terminal = terminal?;
+    let terminal = as_user(|| Ok(openpty(&size, None)?))?;
     close_on_exec(terminal.master.as_fd())?;
     close_on_exec(terminal.slave.as_fd())?;
     Ok(terminal)
+}
+
+/// Makes something that the dyno's user can open again, as `/dev/tty` or `/dev/stdin`: whoever makes it owns it.
+fn as_user<T>(make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    seteuid(Uid::from_raw(command::USER))?;
+    let made = make();
+    seteuid(Uid::from_raw(0))?;
+    made
 }
 
 fn close_on_exec(file: BorrowedFd<'_>) -> io::Result<()> {

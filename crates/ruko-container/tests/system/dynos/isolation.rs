@@ -138,6 +138,9 @@ fn a_dyno_is_given_exactly_two_pipes_or_sockets() {
     let spec = platform.spec("refused", LIMITS);
     let (reader, writer) = io::pipe().unwrap();
     let (pipe, directory) = (reader.as_fd(), File::open("/").unwrap());
+    let named = platform.site.dir.join("named");
+    assert!(Command::new("mkfifo").arg(&named).status().unwrap().success());
+    let named = File::options().read(true).write(true).open(named).unwrap();
     let refused = |files: &[BorrowedFd<'_>]| {
         let (message, try_again) = run(&platform.site, &spec, files).refusal();
         assert!(!try_again, "{message}");
@@ -148,6 +151,7 @@ fn a_dyno_is_given_exactly_two_pipes_or_sockets() {
     assert!(refused(&[pipe, pipe, pipe]).contains("more than 2"), "{}", refused(&[pipe, pipe, pipe]));
     assert!(refused(&[pipe; 8]).contains("more than 2"));
     assert!(refused(&[pipe, directory.as_fd()]).contains("pipe"), "{}", refused(&[pipe, directory.as_fd()]));
+    assert!(refused(&[pipe, named.as_fd()]).contains("without a name"));
     let with_pipe = platform.site.run(&spec).refusal().0;
     assert!(with_pipe.contains("0 came"), "{with_pipe}");
     let login = platform.site.spec("refused", RunLimits { seconds: Some(60), ..LIMITS });
