@@ -10,7 +10,6 @@ mod admin;
 mod error;
 mod host;
 mod http;
-mod log;
 mod router;
 mod serve;
 
