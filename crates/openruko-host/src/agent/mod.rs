@@ -643,13 +643,17 @@ impl Agent {
         }
     }
 
+    /// Tells the API of everything that there is: in one piece, or it would take the rest for gone.
     fn report_all(&mut self) {
-        let ids: Vec<String> = self.apps.keys().cloned().collect();
-        ids.iter().for_each(|id| self.report(id));
+        for (id, app) in &self.apps {
+            let reports = app.reports().map(|report| (report.id.clone(), report)).collect();
+            self.reported.insert(id.clone(), reports);
+        }
+        let dynos = self.reported.values().flat_map(|of_app| of_app.values().cloned()).collect();
         let ended = self.known.iter().filter(|(_, known)| known.ended && known.role == Role::OneOff);
         let mut gone: Vec<String> = ended.map(|(id, _)| id.clone()).collect();
         gone.extend(self.apps.values().flat_map(App::ended_one_offs));
-        self.reports.add(Vec::new(), gone, true);
+        self.reports.add(dynos, gone, true);
     }
 
     /// Sees to it that whatever has to prove itself is asked, and nothing else.
