@@ -12,8 +12,10 @@ use crate::api::Api;
 use crate::controllers::{builds, sources};
 use crate::database::Database;
 use crate::platform;
+use crate::release;
 use crate::router::router;
 use crate::settings::Settings;
+use crate::sleep;
 use crate::store::{Store, StoreError, dialect, server_secrets};
 use crate::token::Token;
 use crate::uploads::Uploads;
@@ -44,6 +46,9 @@ impl Server {
         let store = Store::open(&settings.database).await.map_err(unusable)?;
         let uploads = settings.uploads.as_deref().map(uploads).transpose()?;
         let output_key = output_key(&store).await.fault("cannot use the database")?;
+        if !settings.runs_dynos {
+            settle(&store).await.fault("cannot use the database")?;
+        }
         Ok(Self { api: Api::new(settings, store, uploads, output_key), internal, public })
     }
 
@@ -68,8 +73,10 @@ impl Server {
         };
         let webhooks = tokio::spawn(webhooks::deliver(api.clone()));
         let tidying = tokio::spawn(keep_tidy(api.clone()));
+        let sleeping = tokio::spawn(sleep::watch(api.clone()));
         ruko_http::serve(doors, stop).await;
         tidying.abort();
+        sleeping.abort();
         // It ends as soon as the API stops, after what it is sending at that moment.
         let _ = webhooks.await;
         api.store.close().await;
@@ -98,13 +105,20 @@ async fn output_key(store: &Store) -> Result<Token, sqlx::Error> {
     Ok(key)
 }
 
-/// Gives up from time to time the builds that nobody takes up, and removes the tarballs that nobody builds.
+async fn settle(store: &Store) -> Result<(), sqlx::Error> {
+    let mut db = store.write().await?;
+    release::settle(&mut db).await?;
+    db.commit().await
+}
+
+/// Gives up from time to time the builds and the one-off dynos that nobody takes up, and removes the tarballs that nobody builds.
 async fn keep_tidy(api: Api) {
     let mut due = tokio::time::interval(TIDY_EVERY);
     loop {
         due.tick().await;
         let tidied = async {
             builds::give_up_waiting(&api).await?;
+            sleep::give_up_one_offs(&api).await?;
             sources::tidy(&api).await
         };
         if let Err(error) = tidied.await {

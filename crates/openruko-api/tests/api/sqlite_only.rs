@@ -41,7 +41,7 @@ fn a_disk_that_was_full_is_said_so_and_does_no_lasting_harm() {
     assert_eq!(program.child.wait().unwrap().code(), Some(0));
 }
 
-/// A file system of one MiB in memory.
+/// A file system of two MiB in memory.
 struct SmallDisk(PathBuf, #[expect(dead_code, reason = "removed when it is dropped")] TempDir);
 
 impl SmallDisk {
@@ -50,7 +50,7 @@ impl SmallDisk {
         let at = dir.path().join("small");
         std::fs::create_dir(&at).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&at).stderr(Stdio::null());
+        mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&at).stderr(Stdio::null());
         mount.status().is_ok_and(|status| status.success()).then(|| Self(at, dir))
     }
 }

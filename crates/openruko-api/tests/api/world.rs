@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 
 pub(crate) const SERVE: &str = "token-of-serve";
 pub(crate) const ADMIN: &str = "token-of-admin";
+pub(crate) const HOST: &str = "token-of-host";
+pub(crate) const ROUTER: &str = "token-of-router";
 
 /// A public key and its fingerprint, as ssh-keygen made and printed them.
 pub(crate) const KEY: &str =
@@ -25,6 +27,9 @@ pub(crate) const FINGERPRINT: &str = "SHA256:LNJNMrPu5F0vMFjkUggCWMYMvBO1oR0sll2
 
 /// As a further line in `[api]`: no directory of uploads is configured.
 pub(crate) const NO_UPLOADS: &str = "# no uploads";
+
+/// As a further line in `[api]`: there are a host, which runs dynos, and a router.
+pub(crate) const RUNNING: &str = "# runs dynos";
 
 /// Where a test's configuration, storage and database are. They go with it.
 pub(crate) struct Home {
@@ -71,7 +76,7 @@ pub(crate) fn config(dir: &Path, database: &str, listen: &str, extra: &str) -> S
          {uploads}\n\
          url = 'http://api.test:5000'\nweb_url = 'http://{{app}}.localhost:8080/'\n\
          stack = 'openruko-12'\ntemplate = 'openruko-build'\n{extra}\n\
-         [api.components]\nserve = '{serve}'\nadmin = '{admin}'\n\
+         [api.components]\nserve = '{serve}'\nadmin = '{admin}'\n{running}\
          [api.public]\nlisten = '127.0.0.1:0'\nurl = 'http://paas.test'\n\
          git_url = 'https://git.test/{{app}}.git'\nssh_url = 'ssh://git@git.test:2222/{{app}}.git'\n",
         dir = dir.display(),
@@ -82,6 +87,11 @@ pub(crate) fn config(dir: &Path, database: &str, listen: &str, extra: &str) -> S
         },
         serve = digest(SERVE),
         admin = digest(ADMIN),
+        running = if extra.contains(RUNNING) {
+            format!("host = '{}'\nrouter = '{}'\n", digest(HOST), digest(ROUTER))
+        } else {
+            String::new()
+        },
     )
 }
 
@@ -136,6 +146,16 @@ impl World {
             server: Some(thread),
             home,
         }
+    }
+
+    /// With a host and a router, the user `matt` and his `shop`.
+    pub(crate) fn running() -> Self {
+        Self::with_shop(RUNNING)
+    }
+
+    /// The client of a component.
+    pub(crate) fn client(&self, token: &str) -> ApiClient {
+        ApiClient::new(&self.url, token.into()).unwrap()
     }
 
     /// With the user `matt` and the app `shop`, which is his.
