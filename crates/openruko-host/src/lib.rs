@@ -31,7 +31,6 @@ const PROGRAM: &str = "openruko-host";
 #[command(
     name = PROGRAM,
     version,
-    args_conflicts_with_subcommands = true,
     after_help = "Example:\n  openruko-host --config /etc/openruko/config.toml --check\n\n\
                   It runs as the user that may start containers. To end it ends no dyno;\n\
                   `openruko-host stop` does."

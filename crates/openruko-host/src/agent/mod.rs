@@ -26,6 +26,8 @@ use ruko_core::dyno::DynoStart;
 use ruko_core::exit::{chain, one_line};
 use ruko_core::{Exit, Fault, Hint, ImageName};
 use ruko_sys::Lock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -147,17 +149,28 @@ pub(crate) fn stop_all(settings: &Settings) -> Result<Exit, Fault> {
     })
 }
 
+/// Its last lines are nobody's any more.
 async fn stop_one(dir: &DynoDir, seconds: u64) -> std::io::Result<()> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::UnixStream::connect(dir.socket()).await?;
-    for ask in [Ask::Follow, Ask::Stop { seconds }, Ask::Ack { seq: u64::MAX }, Ask::Dismiss] {
-        let mut line = serde_json::to_vec(&ask)?;
-        line.push(b'\n');
-        stream.write_all(&line).await?;
-    }
-    let mut sink = [0; 4096];
-    let end = async { while stream.read(&mut sink).await.is_ok_and(|n| n > 0) {} };
-    tokio::time::timeout(Duration::from_secs(seconds + 90), end).await.map_err(Into::into)
+    let end = async {
+        let mut stream = UnixStream::connect(dir.socket()).await?;
+        for ask in [Ask::Follow, Ask::Stop { seconds }, Ask::Dismiss] {
+            send(&mut stream, &ask).await?;
+        }
+        let mut said = [0; 4096];
+        while stream.read(&mut said).await.is_ok_and(|n| n > 0) {
+            if send(&mut stream, &Ask::Ack { seq: u64::MAX }).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(seconds + 90), end).await?
+}
+
+async fn send(stream: &mut UnixStream, ask: &Ask) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(ask)?;
+    line.push(b'\n');
+    stream.write_all(&line).await
 }
 
 /// A dyno that has or had a supervisor.
@@ -325,7 +338,7 @@ impl Agent {
         self.apps.entry(id.to_owned()).or_insert_with(|| App::new(id))
     }
 
-    fn link(&mut self, dir: DynoDir, file: DynoFile, stream: Option<tokio::net::UnixStream>) {
+    fn link(&mut self, dir: DynoDir, file: DynoFile, stream: Option<UnixStream>) {
         let Purpose::Dyno { image, .. } = &file.spec.purpose else { return };
         let known = Known {
             app: file.app.clone(),
@@ -547,7 +560,7 @@ impl Agent {
     fn launched(&mut self, Launched { dir, file, stream }: Launched) {
         let id = file.id.clone();
         let starting = self.starting.remove(&id);
-        let stream = tokio::net::UnixStream::from_std(stream).ok();
+        let stream = UnixStream::from_std(stream).ok();
         let (app, attach) = (file.app.clone(), file.attach);
         self.link(dir, file, stream);
         let Some((_, start)) = starting else {
@@ -643,13 +656,17 @@ impl Agent {
         }
     }
 
+    /// Tells the API of everything that there is: in one piece, or it would take the rest for gone.
     fn report_all(&mut self) {
-        let ids: Vec<String> = self.apps.keys().cloned().collect();
-        ids.iter().for_each(|id| self.report(id));
+        for (id, app) in &self.apps {
+            let reports = app.reports().map(|report| (report.id.clone(), report)).collect();
+            self.reported.insert(id.clone(), reports);
+        }
+        let dynos = self.reported.values().flat_map(|of_app| of_app.values().cloned()).collect();
         let ended = self.known.iter().filter(|(_, known)| known.ended && known.role == Role::OneOff);
         let mut gone: Vec<String> = ended.map(|(id, _)| id.clone()).collect();
         gone.extend(self.apps.values().flat_map(App::ended_one_offs));
-        self.reports.add(Vec::new(), gone, true);
+        self.reports.add(dynos, gone, true);
     }
 
     /// Sees to it that whatever has to prove itself is asked, and nothing else.
