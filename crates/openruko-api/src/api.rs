@@ -9,6 +9,8 @@ use ruko_http::Places;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::log::Logs;
+use crate::log::build_lines::BuildLines;
 use crate::password::Hashing;
 use crate::platform::CallLimit;
 use crate::settings::Settings;
@@ -45,8 +47,10 @@ pub(crate) struct Inner {
     pub(crate) push_ended: Notify,
     /// A push printed something.
     pub(crate) output_grew: Notify,
-    /// Something happened that an app's log tells of.
-    pub(crate) log_grew: Notify,
+    /// The logs of apps.
+    pub(crate) logs: Arc<Logs>,
+    /// What builds printed of lines that are not at their end.
+    pub(crate) build_lines: BuildLines,
     /// There is something to be told to webhooks.
     pub(crate) webhooks_due: Notify,
     /// Places for those who read logs: each holds a connection for long.
@@ -75,7 +79,13 @@ impl Deref for Api {
 }
 
 impl Api {
-    pub(crate) fn new(settings: Settings, store: Store, uploads: Option<Uploads>, output_key: Token) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        store: Store,
+        uploads: Option<Uploads>,
+        logs: Logs,
+        output_key: Token,
+    ) -> Self {
         Self(Arc::new(Inner {
             settings,
             store,
@@ -84,7 +94,8 @@ impl Api {
             build_queued: Notify::new(),
             push_ended: Notify::new(),
             output_grew: Notify::new(),
-            log_grew: Notify::new(),
+            logs: Arc::new(logs),
+            build_lines: BuildLines::default(),
             webhooks_due: Notify::new(),
             log_readers: Places::new(LOG_READERS.0, LOG_READERS.1),
             output_readers: Places::new(OUTPUT_READERS.0, OUTPUT_READERS.1),
@@ -127,7 +138,13 @@ impl Api {
 
     /// Wakes those who tell of changes: most make a release.
     pub(crate) fn tell_changed(&self) {
-        self.log_grew.notify_waiters();
+        self.logs.tell_all_changed();
+        self.webhooks_due.notify_waiters();
+    }
+
+    /// The same of a change of one app.
+    pub(crate) fn tell_changed_of(&self, app_id: &str) {
+        self.logs.tell_changed(app_id);
         self.webhooks_due.notify_waiters();
     }
 }

@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use crate::api::Api;
 use crate::controllers::{builds, sources};
 use crate::database::Database;
+use crate::log::{self, Logs};
 use crate::platform;
 use crate::router::router;
 use crate::settings::Settings;
@@ -43,8 +44,9 @@ impl Server {
         };
         let store = Store::open(&settings.database).await.map_err(unusable)?;
         let uploads = settings.uploads.as_deref().map(uploads).transpose()?;
+        let logs = logs(settings.logs.as_deref())?;
         let output_key = output_key(&store).await.fault("cannot use the database")?;
-        Ok(Self { api: Api::new(settings, store, uploads, output_key), internal, public })
+        Ok(Self { api: Api::new(settings, store, uploads, logs, output_key), internal, public })
     }
 
     /// The address of the internal API; with port 0 configured, the one that was given.
@@ -90,6 +92,13 @@ fn uploads(dir: &Path) -> Result<Uploads, Fault> {
         .map_err(|fault| fault.hint("its parent must exist and belong to the user that runs openruko-api"))
 }
 
+fn logs(dir: Option<&Path>) -> Result<Logs, Fault> {
+    let what = format!("cannot use the directory of logs `{}`", dir.unwrap_or(Path::new("")).display());
+    Logs::at(dir)
+        .fault(what)
+        .map_err(|fault| fault.hint("its parent must exist and belong to the user that runs openruko-api"))
+}
+
 async fn output_key(store: &Store) -> Result<Token, sqlx::Error> {
     let fresh = Token::generate_plain().map_err(|_| sqlx::Error::Protocol("no random bytes".to_owned()))?;
     let mut db = store.write().await?;
@@ -98,19 +107,21 @@ async fn output_key(store: &Store) -> Result<Token, sqlx::Error> {
     Ok(key)
 }
 
-/// Gives up from time to time the builds that nobody takes up, and removes the tarballs that nobody builds.
+/// Gives up from time to time the builds that nobody takes up, and removes the tarballs that nobody builds and the
+/// logs of apps that are gone.
 async fn keep_tidy(api: Api) {
     let mut due = tokio::time::interval(TIDY_EVERY);
     loop {
         due.tick().await;
         let tidied = async {
             builds::give_up_waiting(&api).await?;
+            log::tidy(&api).await?;
             sources::tidy(&api).await
         };
         if let Err(error) = tidied.await {
             tracing::warn!(
                 cause = ruko_core::exit::chain(&error),
-                "old builds and tarballs were not removed"
+                "old builds, tarballs and logs were not removed"
             );
         }
     }

@@ -21,6 +21,7 @@ pub(crate) mod commits;
 pub(crate) mod config_vars;
 pub(crate) mod fetches;
 pub(crate) mod keys;
+pub(crate) mod logs;
 pub(crate) mod output;
 pub(crate) mod pushes;
 pub(crate) mod releases;

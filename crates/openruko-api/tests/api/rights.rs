@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::world::{ADMIN, SERVE, World, app, by, user};
+use super::world::{ADMIN, HOST, ROUTER, SERVE, WITH_HOST, World, app, by, user};
 use ruko_api_client::{ApiClient, ApiClientError, Opened};
 use ruko_api_types::Access;
 
@@ -20,6 +20,8 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("serve", "POST", "/internal/pushes/{id}/abort"),
     ("serve", "POST", "/internal/pushes/{id}/output"),
     ("admin", "GET", "/internal/pushes/{id}/output"),
+    ("host", "POST", "/internal/logs"),
+    ("router", "POST", "/internal/logs"),
     ("serve", "POST", "/internal/builds/take"),
     ("serve", "GET", "/internal/builds/{id}/source"),
     ("admin", "POST", "/internal/users"),
@@ -83,15 +85,20 @@ fn the_table_of_rights_is_the_one_that_was_meant() {
 
 #[test]
 fn every_call_answers_its_own_component_and_nobody_else() {
-    let world = World::new();
+    let world = World::with(WITH_HOST);
+    let tokens = [("serve", SERVE), ("admin", ADMIN), ("host", HOST), ("router", ROUTER)];
     for (who, method, path) in CALLS {
+        let may = |name: &str| CALLS.contains(&(name, method, path));
+        let own = tokens.iter().find(|(name, _)| name == who).unwrap().1;
+        let others = tokens.iter().filter(|(name, _)| !may(name)).map(|(_, token)| *token);
         let path = filled(path);
-        let (own, other) = if *who == "serve" { (SERVE, ADMIN) } else { (ADMIN, SERVE) };
         let status = |token: Option<&str>| request(&world, method, &path, token, "").0;
         assert_eq!(status(None), 401, "{method} {path} without a token");
         assert_eq!(status(Some("unknown")), 401, "{method} {path} with an unknown token");
         assert_eq!(status(Some("")), 401, "{method} {path} with an empty token");
-        assert_eq!(status(Some(other)), 403, "{method} {path} with the other component's token");
+        for other in others {
+            assert_eq!(status(Some(other)), 403, "{method} {path} with {other}");
+        }
         let (answered, body) = request(&world, method, &path, Some(own), "");
         assert!(![401, 403, 405, 500].contains(&answered), "{method} {path}: {answered} {body}");
         assert!(!body.contains("no_such_call"), "{method} {path}: {body}");

@@ -16,6 +16,7 @@ mod platform_crowd;
 mod platform_domains;
 mod platform_edge;
 mod platform_formation;
+mod platform_log_lines;
 mod platform_logs;
 mod platform_pipelines;
 mod platform_releases;

@@ -17,11 +17,16 @@ use tokio::sync::oneshot;
 
 pub(crate) const SERVE: &str = "token-of-serve";
 pub(crate) const ADMIN: &str = "token-of-admin";
+pub(crate) const HOST: &str = "token-of-host";
+pub(crate) const ROUTER: &str = "token-of-router";
 
 /// A public key and its fingerprint, as ssh-keygen made and printed them.
 pub(crate) const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINoUZZDVDhdjlszLF+GGvZxdjmq747VLcdtqUFZvwq9h";
 pub(crate) const FINGERPRINT: &str = "SHA256:LNJNMrPu5F0vMFjkUggCWMYMvBO1oR0sll2Wdua5NpE";
+
+/// As a further line in `[api]`: there is a host, which changes what becomes of releases.
+pub(crate) const WITH_HOST: &str = "# with a host";
 
 /// As a further line in `[api]`: no directory of uploads is configured.
 pub(crate) const NO_UPLOADS: &str = "# no uploads";
@@ -68,10 +73,10 @@ pub(crate) fn config(dir: &Path, database: &str, listen: &str, extra: &str) -> S
         |token: &str| -> String { Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect() };
     format!(
         "[api]\nlisten = '{listen}'\ndatabase = '{database}'\nstorage = 'file://{dir}/storage'\n\
-         {uploads}\n\
+         {uploads}\nlogs = '{dir}/logs'\n\
          url = 'http://api.test:5000'\nweb_url = 'http://{{app}}.localhost:8080/'\n\
          stack = 'openruko-12'\ntemplate = 'openruko-build'\n{extra}\n\
-         [api.components]\nserve = '{serve}'\nadmin = '{admin}'\n\
+         [api.components]\nserve = '{serve}'\nadmin = '{admin}'\nrouter = '{router}'\n{host}\n\
          [api.public]\nlisten = '127.0.0.1:0'\nurl = 'http://paas.test'\n\
          git_url = 'https://git.test/{{app}}.git'\nssh_url = 'ssh://git@git.test:2222/{{app}}.git'\n",
         dir = dir.display(),
@@ -82,6 +87,8 @@ pub(crate) fn config(dir: &Path, database: &str, listen: &str, extra: &str) -> S
         },
         serve = digest(SERVE),
         admin = digest(ADMIN),
+        router = digest(ROUTER),
+        host = if extra == WITH_HOST { format!("host = '{}'", digest(HOST)) } else { String::new() },
     )
 }
 
@@ -113,7 +120,22 @@ impl World {
     }
 
     fn started(extra: &str, public: &str) -> Self {
-        let home = Home::new();
+        Self::at(Home::new(), extra, public)
+    }
+
+    /// At a home that was there before.
+    pub(crate) fn again(home: Home) -> Self {
+        Self::at(home, "", "")
+    }
+
+    /// Ends it, and begins another one at the same home.
+    pub(crate) fn restarted(mut self) -> Self {
+        self.stop();
+        let empty = Home { dir: tempfile::tempdir().unwrap(), database: Backing::File };
+        Self::again(std::mem::replace(&mut self.home, empty))
+    }
+
+    fn at(home: Home, extra: &str, public: &str) -> Self {
         let text = format!("{}{public}\n", home.config("127.0.0.1:0", extra));
         let config = Config::parse(&text, std::iter::empty()).unwrap();
         let settings = Settings::try_from(config.api().unwrap()).unwrap();
