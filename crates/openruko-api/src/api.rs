@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::log::Logs;
 use crate::log::build_lines::BuildLines;
+use crate::log::drains::Drains;
 use crate::password::Hashing;
 use crate::platform::CallLimit;
 use crate::settings::Settings;
@@ -51,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) logs: Arc<Logs>,
     /// What builds printed of lines that are not at their end.
     pub(crate) build_lines: BuildLines,
+    /// What happens to log drains.
+    pub(crate) drains: Drains,
     /// There is something to be told to webhooks.
     pub(crate) webhooks_due: Notify,
     /// Places for those who read logs: each holds a connection for long.
@@ -96,6 +99,7 @@ impl Api {
             output_grew: Notify::new(),
             logs: Arc::new(logs),
             build_lines: BuildLines::default(),
+            drains: Drains::default(),
             webhooks_due: Notify::new(),
             log_readers: Places::new(LOG_READERS.0, LOG_READERS.1),
             output_readers: Places::new(OUTPUT_READERS.0, OUTPUT_READERS.1),
@@ -127,6 +131,12 @@ impl Api {
     /// the API on the same database may have had it.
     pub(crate) fn look_again_by(&self, until: Instant) -> Instant {
         self.store.look_again().map_or(until, |pause| until.min(Instant::now() + pause))
+    }
+
+    /// Forgets the log of an app that is gone, and has its drains end.
+    pub(crate) async fn forget_log(&self, app_id: &str) {
+        self.logs.remove(app_id).await;
+        self.drains.look();
     }
 
     /// Wakes those who wait for a lease, and those who follow the output of the push.

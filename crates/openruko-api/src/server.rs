@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use crate::api::Api;
 use crate::controllers::{builds, sources};
 use crate::database::Database;
-use crate::log::{self, Logs};
+use crate::log::{self, Logs, drains};
 use crate::platform;
 use crate::router::router;
 use crate::settings::Settings;
@@ -68,12 +68,16 @@ impl Server {
             stop.await;
             api.stop();
         };
+        if let Err(error) = drains::begin(&api).await {
+            tracing::error!(cause = ruko_core::exit::chain(&error), "log drains cannot be looked up");
+        }
+        let drains = tokio::spawn(drains::deliver(api.clone()));
         let webhooks = tokio::spawn(webhooks::deliver(api.clone()));
         let tidying = tokio::spawn(keep_tidy(api.clone()));
         ruko_http::serve(doors, stop).await;
         tidying.abort();
-        // It ends as soon as the API stops, after what it is sending at that moment.
-        let _ = webhooks.await;
+        // They end as soon as the API stops, after what they are sending at that moment.
+        let _ = tokio::join!(webhooks, drains);
         api.store.close().await;
     }
 

@@ -18,6 +18,8 @@ use ruko_api_types::log::LogSource;
 use ruko_core::PushId;
 use ruko_core::exit::one_line;
 
+use sqlx::AnyConnection;
+
 use crate::api::Api;
 use crate::clock::{self, Millis};
 use crate::store::pushes::PushRow;
@@ -25,6 +27,7 @@ use crate::store::releases::ReleaseRow;
 use crate::store::{Sql, apps, pushes, releases};
 
 pub(crate) mod build_lines;
+pub(crate) mod drains;
 mod file;
 pub(crate) mod line;
 mod store;
@@ -35,6 +38,9 @@ pub(crate) use store::{AppLog, Logs};
 
 /// What is read at a time of each source in the database.
 const PAGE: u32 = 500;
+
+/// Of the last so many pushes at least one has ended, if any has: those before the open one, and fewer wait.
+const PUSHES: u32 = 25;
 
 /// The lines that are read at a time.
 const LINES: usize = 1500;
@@ -199,6 +205,9 @@ impl Wanted {
 /// The source and dyno of what the platform itself says of an app, as on Heroku.
 pub(crate) const PLATFORM: (LogSource, &str) = (LogSource::App, "api");
 
+/// Who says what the platform has to say of logs, as on Heroku.
+const LOGPLEX: &str = "logplex";
+
 /// The last `count` lines that are wanted, and where a reader of them is.
 pub(crate) async fn latest(
     api: &Api,
@@ -213,7 +222,7 @@ pub(crate) async fn latest(
     let limit = u32::try_from(told.max(1)).unwrap_or(u32::MAX);
     let mut db = api.store.read().await?;
     let releases = releases::of_app(&mut db, app_id, limit).await?;
-    let pushes = pushes::of_app(&mut db, app_id, limit).await?;
+    let pushes = pushes::of_app(&mut db, app_id, limit.max(PUSHES)).await?;
     drop(db);
     let mut position = Position::default();
     let mut entries = ordered(&mut position, of(releases, pushes, lines, clock::now()), wanted);
@@ -257,6 +266,15 @@ pub(crate) async fn lines_after(
     let lines = api.logs.after(log, position.line, LINES).await;
     let any = !lines.is_empty();
     (any, ordered(position, of(Vec::new(), Vec::new(), lines, 0), wanted))
+}
+
+/// Where a reader is that has read everything up to a line and to this moment.
+pub(crate) async fn place(db: &mut AnyConnection, app_id: &str, line: u64) -> Sql<Position> {
+    let releases = releases::of_app(db, app_id, 1).await?;
+    let pushes = pushes::of_app(db, app_id, PUSHES).await?;
+    let mut position = Position::default();
+    ordered(&mut position, of(releases, pushes, Vec::new(), clock::now()), &Wanted::default());
+    Ok(Position { line, ..position })
 }
 
 /// Removes the logs of apps that are gone: one may have been written to as its app went, or another API destroyed it.

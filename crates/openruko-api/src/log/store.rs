@@ -17,9 +17,9 @@ use nix::fcntl::{Flock, FlockArg};
 use ruko_api_types::log::LogSource;
 use tokio::sync::Notify;
 
-use super::Wanted;
 use super::file::{self, Content, Files, Opened, Record, SEGMENT};
 use super::line::{Line, Said};
+use super::{LOGPLEX, Wanted};
 use crate::clock;
 
 /// What is kept of an app in memory: so many lines, and so many bytes. Without a directory it is all that is kept.
@@ -38,8 +38,8 @@ const SENDERS: usize = 64;
 /// After so long is looked again whether an app is still there: another API may have destroyed it.
 const KNOWN: Duration = Duration::from_secs(60);
 
-/// Who says what the platform has to say of logs, as on Heroku.
-const LOGPLEX: &str = "logplex";
+/// How often is said that lines are lost while that goes on: whether there is room changes with what is to be written.
+const WARN_AGAIN: Duration = Duration::from_secs(600);
 
 /// The logs of all apps.
 pub(crate) struct Logs {
@@ -47,8 +47,8 @@ pub(crate) struct Logs {
     apps: Mutex<Apps>,
     /// The bytes of the lines in memory.
     held: AtomicUsize,
-    /// Lines cannot be written down at this moment.
-    full: AtomicBool,
+    /// When it was last said that lines cannot be written down.
+    warned: Mutex<Option<Instant>>,
 }
 
 /// The directory; nobody else writes into it.
@@ -108,6 +108,8 @@ struct Recent {
     bytes: usize,
     /// Every line after this one is here; none before the log was opened.
     all_after: Option<u64>,
+    /// The number of the first line since the log was opened.
+    first: u64,
 }
 
 /// From whom lines come, so that they are kept once.
@@ -128,7 +130,7 @@ impl Logs {
     /// The directory cannot be made or used, or another process has it.
     pub(crate) fn at(dir: Option<&Path>) -> io::Result<Self> {
         let dir = dir.map(Dir::take).transpose()?;
-        Ok(Self { dir, apps: Mutex::default(), held: AtomicUsize::new(0), full: AtomicBool::new(false) })
+        Ok(Self { dir, apps: Mutex::default(), held: AtomicUsize::new(0), warned: Mutex::default() })
     }
 
     /// The log of an app; cheap, nothing of it is read yet.
@@ -269,7 +271,9 @@ impl Logs {
             }
         }
         writer.next = (last + 1).max(u64::try_from(clock::now_micros()).unwrap_or(0));
-        lock(&log.recent).all_after = Some(if self.dir.is_some() { writer.next - 1 } else { 0 });
+        let mut recent = lock(&log.recent);
+        recent.first = writer.next;
+        recent.all_after = Some(if self.dir.is_some() { writer.next - 1 } else { 0 });
     }
 
     fn files(&self, log: &AppLog) -> Option<Files> {
@@ -308,9 +312,6 @@ impl Logs {
     fn heed(&self, log: &AppLog, writer: &mut Writer, count: usize, written: io::Result<()>) {
         match written {
             Ok(()) => {
-                if self.full.swap(false, Ordering::Relaxed) {
-                    tracing::info!("lines of logs are written down again");
-                }
                 if let Some(Lost { count, since }) = writer.lost.take() {
                     let since = clock::rfc3339_of_micros(since);
                     let text = format!(
@@ -321,9 +322,12 @@ impl Logs {
                 }
             }
             Err(error) => {
-                if !self.full.swap(true, Ordering::Relaxed) {
+                let mut warned = lock(&self.warned);
+                if warned.is_none_or(|warned| warned.elapsed() >= WARN_AGAIN) {
+                    *warned = Some(Instant::now());
                     tracing::warn!(%error, "lines of logs cannot be written down and are lost");
                 }
+                drop(warned);
                 match &mut writer.lost {
                     Some(lost) => lost.count += count,
                     None => {
@@ -418,6 +422,23 @@ impl Logs {
         lines.extend(recent);
         lines.truncate(count);
         lines
+    }
+
+    /// The lines after one that a reader of at most `most` gets: the newest; also how many it does not get.
+    pub(crate) async fn newest_after(
+        self: &Arc<Self>,
+        log: &Arc<AppLog>,
+        seq: u64,
+        most: usize,
+    ) -> (u64, Vec<Arc<Line>>) {
+        let mut lines = self.after(log, seq, usize::MAX).await;
+        let surplus = lines.len().saturating_sub(most);
+        lines.drain(..surplus);
+        let Some(last) = lines.last() else { return (0, lines) };
+        // Since a log was opened its numbers are without gaps.
+        let first = lock(&log.recent).first;
+        let there = last.seq.saturating_sub(seq.max(first.saturating_sub(1)));
+        (there.saturating_sub(lines.len() as u64).max(surplus as u64), lines)
     }
 
     /// Reads the files of a log; while that goes on, it can be written to.
@@ -616,6 +637,7 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use proptest::prelude::*;
     use tempfile::TempDir;
 
@@ -755,6 +777,44 @@ mod tests {
         take(&logs, 2, numbered(5, 9));
         assert_eq!(run(logs.on_disk()), Vec::<String>::new());
         assert!(!log.is_known() && run(logs.after(&log, 0, 10)).is_empty());
+    }
+
+    #[test]
+    fn only_readers_of_an_app_wake_for_its_lines() {
+        let logs = Arc::new(Logs::at(None).unwrap());
+        let (one, other) = (logs.of(APP), logs.of("01ARZ3NDEKTSV4RRFFQ69G5FAW"));
+        run(async {
+            let mut of_one = std::pin::pin!(one.lines.notified());
+            let mut of_other = std::pin::pin!(other.lines.notified());
+            let mut changed = std::pin::pin!(one.changed.notified());
+            of_one.as_mut().enable();
+            of_other.as_mut().enable();
+            changed.as_mut().enable();
+            logs.append(APP, LogSource::App, "api", "said").await;
+            assert!(of_one.now_or_never().is_some());
+            assert!(of_other.as_mut().now_or_never().is_none());
+            assert!(changed.as_mut().now_or_never().is_none());
+            logs.tell_changed(APP);
+            assert!(changed.now_or_never().is_some() && of_other.now_or_never().is_none());
+        });
+    }
+
+    #[test]
+    fn a_reader_of_the_newest_lines_is_told_how_many_it_does_not_get() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = at(&dir);
+        let log = logs.of(APP);
+        take(&logs, 1, numbered(0, 10));
+        let (before, _) = run(logs.latest(&log, &Wanted::default(), 0));
+        take(&logs, 2, numbered(10, 20));
+        for batch in 3..23 {
+            take(&logs, batch, numbered(20, 1020));
+        }
+        let (missed, lines) = run(logs.newest_after(&log, before, 100));
+        assert_eq!((missed, lines.len()), (10 + 20_000 - 100, 100));
+        let (missed, lines) = run(logs.newest_after(&log, lines[97].seq, 100));
+        assert_eq!((missed, texts(&lines)), (0, vec!["1018".to_owned(), "1019".to_owned()]));
+        assert_eq!(run(logs.newest_after(&log, lines[1].seq, 100)).1.len(), 0);
     }
 
     #[test]

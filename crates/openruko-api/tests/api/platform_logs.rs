@@ -223,9 +223,7 @@ fn drains_are_kept_shown_and_removed_by_url_token_or_id() {
     let urls = ["syslog+tls://logs.test:6514", "https://u:p@logs.test/in?x=1", "syslog://logs.test:514"];
     let mut added = Vec::new();
     for url in urls {
-        let answer = matt.post(drains, json!({ "url": url }));
-        assert!(answer.header("warning-message").contains("not send"), "{answer:?}");
-        added.push(answer.with(201));
+        added.push(matt.post(drains, json!({ "url": url })).with(201));
     }
     assert_eq!(matt.get(drains).with(200), json!(added));
     assert!(added[0]["token"].as_str().unwrap().starts_with("d."));

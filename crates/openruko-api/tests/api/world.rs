@@ -128,11 +128,29 @@ impl World {
         Self::at(home, "", "")
     }
 
+    /// An API that runs elsewhere, with the home that is its.
+    pub(crate) fn of(url: &str, public_url: &str, home: Home) -> Self {
+        Self {
+            serve: ApiClient::new(url, SERVE.into()).unwrap(),
+            admin: ApiClient::new(url, ADMIN.into()).unwrap(),
+            url: url.to_owned(),
+            public_url: public_url.to_owned(),
+            stop: None,
+            server: None,
+            home,
+        }
+    }
+
     /// Ends it, and begins another one at the same home.
-    pub(crate) fn restarted(mut self) -> Self {
+    pub(crate) fn restarted(self) -> Self {
+        self.restarted_with("")
+    }
+
+    /// The same, with further lines in `[api.public]`.
+    pub(crate) fn restarted_with(mut self, public: &str) -> Self {
         self.stop();
         let empty = Home { dir: tempfile::tempdir().unwrap(), database: Backing::File };
-        Self::again(std::mem::replace(&mut self.home, empty))
+        Self::at(std::mem::replace(&mut self.home, empty), "", public)
     }
 
     fn at(home: Home, extra: &str, public: &str) -> Self {
