@@ -13,8 +13,8 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use crate::api::Api;
 use crate::auth::Component::{self, Admin, Host, Router as Routes, Serve};
 use crate::controllers::{
-    access, app, audit, builds, collaborators, commits, config_vars, fetches, hosts, keys, output, pushes,
-    release_output, releases, routes, tokens, user,
+    access, app, audit, builds, collaborators, commits, config_vars, fetches, hosts, keys, logs, output,
+    pushes, release_output, releases, routes, tokens, user,
 };
 use crate::errors::ApiFault;
 
@@ -23,6 +23,9 @@ const SMALL: usize = 64 << 10;
 
 /// Pieces of output, in bytes.
 const PIECE: usize = 1 << 20;
+
+/// Lines of logs, in bytes.
+const BATCH: usize = ruko_api_types::log::MAX_BODY;
 
 /// Commits, in bytes: ten thousand refs need more than two MiB.
 const COMMIT: usize = 4 << 20;
@@ -62,6 +65,7 @@ fn calls() -> Vec<Call> {
     const ADMIN: &[Component] = &[Admin];
     const HOST: &[Component] = &[Host];
     const ROUTER: &[Component] = &[Routes];
+    const LINES: &[Component] = &[Host, Routes];
     vec![
         call(M::GET,    "/internal/keys",                                SERVE, SMALL,  get(keys::owner)),
         call(M::POST,   "/internal/authenticate",                        SERVE, SMALL,  post(tokens::owner)),
@@ -73,6 +77,7 @@ fn calls() -> Vec<Call> {
         call(M::POST,   "/internal/pushes/{id}/abort",                   SERVE, SMALL,  post(pushes::abort)),
         call(M::POST,   "/internal/pushes/{id}/output",                  SERVE, PIECE,  post(output::append)),
         call(M::GET,    "/internal/pushes/{id}/output",                  ADMIN, SMALL,  get(output::show)),
+        call(M::POST,   "/internal/logs",                                LINES,  BATCH,  post(logs::take)),
         call(M::POST,   "/internal/builds/take",                         SERVE, SMALL,  post(builds::take)),
         call(M::GET,    "/internal/builds/{id}/source",                  SERVE, SMALL,  get(builds::source)),
         call(M::GET,    "/internal/apps/{app}/releases/{version}/progress", SERVE, SMALL, get(release_output::progress)),

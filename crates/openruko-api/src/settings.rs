@@ -41,6 +41,8 @@ pub struct Settings {
     pub(crate) storage: String,
     /// Where tarballs wait to be built, where they may.
     pub(crate) uploads: Option<PathBuf>,
+    /// Where the logs of apps are kept, where they are.
+    pub(crate) logs: Option<PathBuf>,
     pub(crate) url: String,
     pub(crate) web_url: String,
     pub(crate) stack: StackName,
@@ -122,7 +124,8 @@ impl TryFrom<&ApiConfig> for Settings {
             listen: config.listen,
             database: database(config)?,
             storage: storage(&config.storage)?,
-            uploads: uploads(config.uploads.as_deref())?,
+            uploads: absolute("uploads", config.uploads.as_deref())?,
+            logs: absolute("logs", config.logs.as_deref())?,
             url: url("url", &config.url)?,
             web_url: app_url("web_url", &config.web_url)?,
             stack: config.stack.clone(),
@@ -171,10 +174,10 @@ fn storage(raw: &str) -> Result<String, BadSetting> {
     })
 }
 
-fn uploads(raw: Option<&Path>) -> Result<Option<PathBuf>, BadSetting> {
+fn absolute(key: &'static str, raw: Option<&Path>) -> Result<Option<PathBuf>, BadSetting> {
     match raw {
         Some(path) if !path.is_absolute() => {
-            Err(bad("uploads", format!("`{}` is not an absolute path", path.display())))
+            Err(bad(key, format!("`{}` is not an absolute path", path.display())))
         }
         path => Ok(path.map(Path::to_owned)),
     }
@@ -283,6 +286,7 @@ pub(crate) mod tests {
             ("storage", "storage = 's3://bucket'"),
             ("url", "url = '127.0.0.1:5000'"),
             ("uploads", "uploads = 'relative'"),
+            ("logs", "logs = 'relative'"),
             ("web_url", "web_url = 'http://localhost/'"),
             ("deploy_refs", "deploy_refs = []"),
             ("deploy_refs", "deploy_refs = ['main']"),

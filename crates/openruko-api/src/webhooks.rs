@@ -313,7 +313,7 @@ impl Resolver for Judged {
 
 /// Whether an address is of the internet at large: <https://www.iana.org/assignments/iana-ipv4-special-registry>
 /// and its sibling for IPv6.
-fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => match embedded(v6) {

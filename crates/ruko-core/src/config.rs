@@ -85,6 +85,9 @@ pub struct ApiConfig {
     /// The directory, an absolute path, in which tarballs wait to be built. Without it there are no builds but
     /// by `git push`.
     pub uploads: Option<PathBuf>,
+    /// The directory, an absolute path, in which the logs of apps are kept. Without it the last lines of each are
+    /// kept in memory alone.
+    pub logs: Option<PathBuf>,
     /// The base URL under which the other components reach this API.
     pub url: String,
     /// The public address of an app, `{app}` standing for its name.

@@ -62,6 +62,7 @@ pub(crate) async fn destroy(State(api): State<Api>, At(app): At<AppName>) -> Ans
     }
     let objects = discard(&mut db, &app.id).await?;
     db.commit().await?;
+    api.forget_log(&app.id).await;
     let discard = objects.iter().map(|key| api.settings.object(key)).collect();
     Ok(Json(Destroyed { app: AppRef { id: app.id, name: app.name }, discard }))
 }

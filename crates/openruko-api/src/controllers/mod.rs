@@ -23,6 +23,7 @@ pub(crate) mod config_vars;
 pub(crate) mod fetches;
 pub(crate) mod hosts;
 pub(crate) mod keys;
+pub(crate) mod logs;
 pub(crate) mod output;
 pub(crate) mod pushes;
 pub(crate) mod release_output;

@@ -1,5 +1,7 @@
 //! Apps.
 
+use std::collections::HashSet;
+
 use ruko_core::{AppName, StackName, UserName};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row};
@@ -120,6 +122,18 @@ pub(crate) async fn find(db: &mut AnyConnection, name: &AppName) -> Sql<Option<A
 
 pub(crate) async fn find_by_id(db: &mut AnyConnection, id: &str) -> Sql<Option<AppRow>> {
     sqlx::query_as(select!("WHERE a.id = $1")).bind(id).fetch_optional(db).await
+}
+
+/// Of every app there is.
+pub(crate) async fn ids(db: &mut AnyConnection) -> Sql<HashSet<String>> {
+    let rows: Vec<(String,)> = sqlx::query_as("SELECT id FROM apps").fetch_all(db).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+pub(crate) async fn exists(db: &mut AnyConnection, id: &str) -> Sql<bool> {
+    let found: Option<(i64,)> =
+        sqlx::query_as("SELECT release FROM apps WHERE id = $1").bind(id).fetch_optional(db).await?;
+    Ok(found.is_some())
 }
 
 pub(crate) async fn by_id(db: &mut AnyConnection, id: &str) -> Sql<AppRow> {

@@ -83,6 +83,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             database_password_file: None,
             storage: format!("file://{}", state.storage().display()),
             uploads: Some(state.uploads()),
+            logs: Some(state.logs()),
             url: api_url.clone(),
             web_url: format!("http://{{app}}.localhost:{}/", args.web_listen.port()),
             stack: known("openruko-12"),
