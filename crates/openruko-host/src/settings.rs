@@ -59,7 +59,7 @@ impl Settings {
             return wrong("slugs_dir", "is not that of [container]");
         }
         if let Some(rendezvous) = &host.rendezvous {
-            Door::new(&rendezvous.tls)?;
+            Door::new(rendezvous.tls.as_ref())?;
             judge_url(&rendezvous.url)?;
         }
         Ok(Self {

@@ -83,7 +83,7 @@ impl Rendezvous {
         waiting: watch::Receiver<Waiting>,
         attached: impl Fn(String) + Send + Sync + 'static,
     ) -> Result<Self, Fault> {
-        let door = Door::new(&config.tls)?;
+        let door = Door::new(config.tls.as_ref())?;
         let listen = config.listen;
         let listener = TcpListener::bind(listen).await.fault(format!("cannot listen on {listen}"))?;
         Ok(Self { listener, door, waiting, taken: Mutex::default(), attached: Box::new(attached) })

@@ -1,4 +1,4 @@
-//! TLS with a certificate that may be replaced meanwhile.
+//! TLS with a certificate that may be replaced meanwhile, or with one that is made up.
 
 use std::fs;
 use std::io;
@@ -17,27 +17,40 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
-use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::server::TlsStream;
 
-/// Makes TLS of connections, by the certificate in two files.
+/// Makes TLS of connections, by the certificate in two files or by one of its own.
 pub(crate) struct Door {
     acceptor: TlsAcceptor,
-    certificate: Arc<Certificate>,
+    certificate: Source,
+}
+
+/// Where the certificate is from.
+enum Source {
+    Files(Arc<Certificate>),
+    MadeUp(Arc<CertifiedKey>),
 }
 
 impl Door {
-    /// Reads the certificate and its key.
+    /// Reads the certificate and its key; without files it makes them up, and the key stays in memory.
     ///
     /// # Errors
     /// They cannot be used; the message says which and why.
-    pub(crate) fn new(files: &TlsConfig) -> Result<Self, Fault> {
+    pub(crate) fn new(files: Option<&TlsConfig>) -> Result<Self, Fault> {
         let provider = Arc::new(ring::default_provider());
-        let certificate = Arc::new(Certificate::read(files.clone(), provider.clone())?);
+        let certificate = match files {
+            Some(files) => Source::Files(Arc::new(Certificate::read(files.clone(), provider.clone())?)),
+            None => Source::MadeUp(Arc::new(made_up(&provider)?)),
+        };
+        let resolver: Arc<dyn ResolvesServerCert> = match &certificate {
+            Source::Files(certificate) => certificate.clone(),
+            Source::MadeUp(certified) => Arc::new(SingleCertAndKey::from(certified.clone())),
+        };
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(certificate.clone());
+            .with_cert_resolver(resolver);
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
     }
 
@@ -48,7 +61,10 @@ impl Door {
 
     /// The SHA-256 digest of the certificate's DER form, lower-case hexadecimal.
     pub(crate) fn digest(&self) -> String {
-        let certified = self.certificate.current();
+        let certified = match &self.certificate {
+            Source::Files(certificate) => certificate.current(),
+            Source::MadeUp(certified) => certified.clone(),
+        };
         hex(&Sha256::digest(certified.cert.first().map(|cert| cert.as_ref()).unwrap_or_default()))
     }
 }
@@ -89,6 +105,14 @@ impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current())
     }
+}
+
+/// Whoever is told its digest believes it; its name is nobody's.
+fn made_up(provider: &CryptoProvider) -> Result<CertifiedKey, Fault> {
+    const WHAT: &str = "no certificate for terminals can be made";
+    let made = rcgen::generate_simple_self_signed(["openruko".to_owned()]).fault(WHAT)?;
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    CertifiedKey::from_der(vec![made.cert.der().clone()], key, provider).fault(WHAT)
 }
 
 fn seen(files: &TlsConfig) -> Seen {
