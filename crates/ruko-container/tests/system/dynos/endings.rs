@@ -27,6 +27,7 @@ fn what_a_shell_says_of_a_command_is_its_status() {
         ("./hello.txt", 126),
         ("kill -SEGV $$", 139),
         ("kill -KILL $$", 137),
+        ("kill -64 $$", 192),
     ] {
         let (ended, output) = platform.runs("status", line(command)).end();
         assert_eq!(ended, done(status), "{command}: {output}");
@@ -183,8 +184,9 @@ fn what_a_command_leaves_behind_is_ended_and_its_status_stays() {
 #[test]
 fn orphans_are_reaped() {
     let platform = Platform::new();
-    let orphan = "(true &)";
-    let wait = "while grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null; do sleep 0.05; done";
+    // Whatever they end of: 64 is a real-time signal.
+    let orphan = "(bash -c 'kill -64 $$' & true &)";
+    let wait = "while grep -q '^State:.Z' /proc/[0-9]*/status 2>/dev/null; do sleep 0.05; done";
     assert_eq!(platform.says(&format!("for i in 1 2 3 4 5; do {orphan}; done; {wait}; echo none")), "none\n");
 }
 
