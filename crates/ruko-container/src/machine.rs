@@ -1,6 +1,6 @@
 //! One container from its first file to its last.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -404,18 +404,6 @@ impl Running {
 /// The nearest directory that is there already.
 fn existing(path: &Path) -> &Path {
     path.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"))
-}
-
-/// Reads the public half of a host key: algorithm and key, without the comment.
-pub(crate) fn public_key(private: &Path) -> Result<String, Fault> {
-    let path = private.with_extension("pub");
-    let mut text = String::new();
-    File::open(&path).at("open", &path)?.take(4096).read_to_string(&mut text)?;
-    let mut words = text.split_whitespace();
-    match (words.next(), words.next()) {
-        (Some(algorithm), Some(key)) => Ok(format!("{algorithm} {key}")),
-        _ => Err(Fault::refused(format!("`{}` is not a public key", path.display()))),
-    }
 }
 
 #[cfg(test)]

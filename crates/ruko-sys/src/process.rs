@@ -1,8 +1,8 @@
 //! Processes: start-up hygiene, and a parent's death passed on.
 
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -24,6 +24,35 @@ pub fn enter_as_root() -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::new(io::ErrorKind::PermissionDenied, "this must run as root"))
+    }
+}
+
+/// What became of the children of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaped {
+    /// One has ended, with its process id; it is no zombie any more.
+    Ended(i32, ExitStatus),
+    /// All of them still run.
+    None,
+    /// There are none.
+    Childless,
+}
+
+/// Takes notice of a child that has ended, whichever it is, without waiting. Unlike nix's `waitpid` it knows what a
+/// real-time signal ended.
+///
+/// # Errors
+/// None in practice: waitpid(2) has no other than those that are answers here.
+pub fn reap() -> io::Result<Reaped> {
+    let mut status = 0;
+    // SAFETY: the kernel writes one int to the address.
+    #[expect(unsafe_code, reason = "the safe wrapper fails after the child is gone, for some signals")]
+    let child = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    match Errno::result(child) {
+        Ok(0) => Ok(Reaped::None),
+        Ok(child) => Ok(Reaped::Ended(child, ExitStatus::from_raw(status))),
+        Err(Errno::ECHILD) => Ok(Reaped::Childless),
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -1,24 +1,23 @@
 //! `run`: one container, from the caller's first line to the end of its input.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ruko_core::container::{Limit, LimitMet, RunEvent, RunRequest};
 use ruko_core::{Exit, Fault, Hint, report};
 use ruko_lxc::cgroup::{Layout, Usage};
-use ruko_sys::Tool;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::PROGRAM;
 use crate::events::{self, Input, Lines, Stdin};
+use crate::host_key::{HostKey, public_key};
 use crate::layout::Kind;
-use crate::machine::{Heard, Machine, public_key};
+use crate::machine::{Heard, Machine};
 use crate::settings::Settings;
 use crate::spec::{Order, Wanted};
 use crate::state;
@@ -464,36 +463,6 @@ impl Watch<'_> {
         // Some kernels do not count the hits of version 1. Whatever was killed had met the limit.
         let limit_hits = limit_hits.max(oom_kills);
         events::send(&RunEvent::Usage { memory_bytes, limit_hits, oom_kills });
-    }
-}
-
-/// The container's host key in the making, while we wait for the caller.
-struct HostKey {
-    path: PathBuf,
-    making: Child,
-}
-
-impl HostKey {
-    fn begin(work: &Work) -> Result<Self, Fault> {
-        let path = work.key("host_key");
-        let mut command = Tool::new("ssh-keygen")
-            .die_with_parent()
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
-            .arg(&path)
-            .into_command();
-        let making = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        Ok(Self { path, making: making.fault("cannot run `ssh-keygen`")? })
-    }
-
-    fn finish(mut self) -> Result<PathBuf, Fault> {
-        if self.making.wait()?.success() {
-            return Ok(self.path);
-        }
-        let mut why = String::new();
-        if let Some(stderr) = self.making.stderr.take() {
-            stderr.take(4096).read_to_string(&mut why)?;
-        }
-        Err(Fault::refused(format!("`ssh-keygen` failed: {}", why.trim())))
     }
 }
 

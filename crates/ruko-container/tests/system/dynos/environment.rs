@@ -113,10 +113,11 @@ fn streams_can_be_opened_by_their_names() {
 #[test]
 fn nobody_waits_for_a_command_that_does_not_read() {
     let platform = Platform::new();
-    let mut dyno =
-        platform.runs("deaf", DynoStart { stdin: true, ..line("exec <&-; echo closed; sleep 1; exit 5") });
+    let command = "exec <&-; echo closed; until test -e /tmp/go; do sleep 0.1; done; exit 5";
+    let mut dyno = platform.runs("deaf", DynoStart { stdin: true, ..line(command) });
     dyno.output.wait_for("closed");
     dyno.write(&[b'x'; 300_000]);
+    assert!(platform.site.tool(&["exec", "deaf", "--", "touch", "/tmp/go"]).status.success());
     assert_eq!(dyno.end().0, done(5));
 }
 
