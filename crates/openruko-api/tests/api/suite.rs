@@ -17,6 +17,7 @@ mod platform_config_vars;
 mod platform_crowd;
 mod platform_domains;
 mod platform_drains;
+mod platform_dynos;
 mod platform_edge;
 mod platform_formation;
 pub(crate) mod platform_log_lines;
