@@ -13,7 +13,7 @@ use crate::clock;
 use crate::settings::Settings;
 use crate::store::apps::AppRow;
 use crate::store::releases::{self, NewRelease};
-use crate::store::{Sql, apps, config_vars, web};
+use crate::store::{Sql, apps, config_vars, repos, web};
 use crate::webhooks;
 
 /// What the new release runs.
@@ -78,16 +78,39 @@ async fn expire_candidate(db: &mut AnyConnection, app_id: &str) -> Sql<()> {
 
 /// The candidate serves from now on.
 pub(crate) async fn serve(db: &mut AnyConnection, app_id: &str, version: u64) -> Sql<()> {
+    follow_push(db, app_id, version, true).await?;
     releases::end(db, app_id, version, ReleaseStatus::Succeeded, None).await?;
     apps::serve(db, app_id, version).await?;
     webhooks::tell_release(db, app_id, version, "update").await
 }
 
-/// The candidate did not prove itself: what served goes on serving.
+/// The candidate did not prove itself: what served goes on serving, and the push that made it is taken back.
 pub(crate) async fn fail(db: &mut AnyConnection, app_id: &str, version: u64, reason: &str) -> Sql<()> {
     releases::end(db, app_id, version, ReleaseStatus::Failed, Some(reason)).await?;
     apps::set_candidate(db, app_id, None).await?;
+    follow_push(db, app_id, version, false).await?;
     webhooks::tell_release(db, app_id, version, "update").await
+}
+
+/// The repository is that of the push whose slug serves for the first time, or goes back to before the one whose slug
+/// never did: git would say "Everything up-to-date" over code that never went live. Where other pushes came since,
+/// it stays as it is.
+async fn follow_push(db: &mut AnyConnection, app_id: &str, version: u64, serves: bool) -> Sql<()> {
+    let release = releases::find(db, app_id, version).await?;
+    let Some(slug) = release.and_then(|release| release.slug) else { return Ok(()) };
+    if releases::has_served(db, app_id, &slug.id).await? {
+        return Ok(());
+    }
+    let app = apps::by_id(db, app_id).await?;
+    // A slug has the id of the push that made it. Of one that was taken back the version is the one before.
+    let of_push = if serves { app.repo_version.saturating_sub(1) } else { app.repo_version };
+    let is = repos::push_of(db, app_id, of_push).await?;
+    let already = serves && repos::push_of(db, app_id, app.repo_version).await?.as_deref() == Some(&slug.id);
+    if is.as_deref() == Some(slug.id.as_str()) && !already {
+        repos::step_back(db, app_id, app.repo_version).await?;
+        apps::swap_repo_version(db, app_id, app.repo_version, app.repo_version + 1).await?;
+    }
+    Ok(())
 }
 
 /// Where no host runs dynos any more nobody would ever judge the candidates that are left: they serve.

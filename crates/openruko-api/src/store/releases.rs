@@ -189,6 +189,18 @@ pub(crate) async fn latest_of_slug(
         .await
 }
 
+/// Whether any release of the app with this slug served.
+pub(crate) async fn has_served(db: &mut AnyConnection, app_id: &str, slug_id: &str) -> Sql<bool> {
+    let (count,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM releases WHERE app_id = $1 AND slug_id = $2 AND status = 'succeeded'",
+    )
+    .bind(app_id)
+    .bind(slug_id)
+    .fetch_one(db)
+    .await?;
+    Ok(count > 0)
+}
+
 /// Those after a version, oldest first.
 pub(crate) async fn after(
     db: &mut AnyConnection,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use ruko_api_client::ApiClient;
-use ruko_api_types::Output;
 use ruko_api_types::host::{FailRelease, HostHello, ReleaseProgress, ReleaseStatus, RendezvousPlace, UpOf};
 use ruko_api_types::platform::DynoState;
+use ruko_api_types::{Abort, Output};
 use serde_json::{Value, json};
 
 use super::developer::Developer;
@@ -130,6 +130,68 @@ fn a_first_release_that_failed_for_the_want_of_a_config_var_is_tried_again_with_
     matt.patch("/apps/shop/config-vars", json!({ "NEEDED": "1" })).with(200);
     let candidate = host.shop().candidate.unwrap();
     assert_eq!((candidate.version, candidate.slug.is_some()), (3, true));
+}
+
+/// What a push would begin with: the objects of the repository, and where they may be deleted.
+fn repository(world: &World) -> Vec<String> {
+    let push = world.open();
+    world.serve.abort(&push.push, &Abort { reason: None }).unwrap();
+    push.repo.get
+}
+
+#[test]
+fn a_push_whose_release_fails_is_taken_back() {
+    let (world, host, matt) = world();
+    assert!(repository(&world).is_empty());
+    let first = world.open();
+    world.serve.commit(&first.push, &commit(first.repo.version)).unwrap();
+    assert_eq!(repository(&world), [first.repo.put.as_str()], "while it is pending it is there");
+    fail(&host, 2).unwrap();
+    assert!(repository(&world).is_empty(), "nothing was there before");
+
+    // Its slug gets another chance with a config var, and with it the push.
+    matt.patch("/apps/shop/config-vars", json!({ "NEEDED": "1" })).with(200);
+    let _ = host.serves(3);
+    assert_eq!(repository(&world), [first.repo.put.as_str()]);
+
+    let second = world.open();
+    let stale = world.serve.commit(&second.push, &commit(second.repo.version)).unwrap();
+    assert!(!stale.discard.contains(&first.repo.put), "it may be needed again: {stale:?}");
+    fail(&host, 4).unwrap();
+    assert_eq!(repository(&world), [first.repo.put.as_str()]);
+
+    // What fails of the slug that serves takes nothing back.
+    matt.patch("/apps/shop/config-vars", json!({ "BROKEN": "1" })).with(200);
+    fail(&host, 5).unwrap();
+    assert_eq!(repository(&world), [first.repo.put.as_str()]);
+
+    let third = world.open();
+    let committed = world.serve.commit(&third.push, &commit(third.repo.version)).unwrap();
+    assert!(committed.discard.contains(&second.repo.put), "{committed:?}");
+    assert!(!committed.discard.contains(&first.repo.put), "the version before is kept: {committed:?}");
+    let _ = host.serves(6);
+    assert_eq!(repository(&world), [third.repo.put.as_str()]);
+}
+
+#[test]
+fn a_push_is_not_taken_back_under_another_one() {
+    let (world, host, _matt) = world();
+    world.push();
+    let _ = host.serves(2);
+    let failing = world.open();
+    world.serve.commit(&failing.push, &commit(failing.repo.version)).unwrap();
+    let next = world.open();
+    fail(&host, 3).unwrap();
+    let refused = world.serve.commit(&next.push, &commit(next.repo.version)).unwrap_err();
+    assert_eq!(refused.status(), Some(409), "it began with what was taken back");
+    world.serve.abort(&next.push, &Abort { reason: None }).unwrap();
+
+    let overtaken = world.open();
+    world.serve.commit(&overtaken.push, &commit(overtaken.repo.version)).unwrap();
+    let next = world.open();
+    world.serve.commit(&next.push, &commit(next.repo.version)).unwrap();
+    assert_eq!(fail(&host, 4).unwrap_err().status(), Some(409));
+    assert_eq!(repository(&world), [next.repo.put.as_str()]);
 }
 
 #[test]
