@@ -58,6 +58,11 @@ impl FromStr for Component {
 pub struct Tokens(Vec<(Component, [u8; 32])>);
 
 impl Tokens {
+    /// Whether a component can call at all.
+    pub(crate) fn has(&self, component: Component) -> bool {
+        self.0.iter().any(|(known, _)| *known == component)
+    }
+
     /// Whose token the request carries. All digests are compared, each in constant time.
     pub(crate) fn component(&self, headers: &HeaderMap) -> Option<Component> {
         let token = headers.get(AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")?;

@@ -13,8 +13,10 @@ use crate::controllers::{builds, sources};
 use crate::database::Database;
 use crate::log::{self, Logs, drains};
 use crate::platform;
+use crate::release;
 use crate::router::router;
 use crate::settings::Settings;
+use crate::sleep;
 use crate::store::{Store, StoreError, dialect, server_secrets};
 use crate::token::Token;
 use crate::uploads::Uploads;
@@ -46,6 +48,9 @@ impl Server {
         let uploads = settings.uploads.as_deref().map(uploads).transpose()?;
         let logs = logs(settings.logs.as_deref())?;
         let output_key = output_key(&store).await.fault("cannot use the database")?;
+        if !settings.runs_dynos {
+            settle(&store).await.fault("cannot use the database")?;
+        }
         Ok(Self { api: Api::new(settings, store, uploads, logs, output_key), internal, public })
     }
 
@@ -74,8 +79,10 @@ impl Server {
         let drains = tokio::spawn(drains::deliver(api.clone()));
         let webhooks = tokio::spawn(webhooks::deliver(api.clone()));
         let tidying = tokio::spawn(keep_tidy(api.clone()));
+        let sleeping = tokio::spawn(sleep::watch(api.clone()));
         ruko_http::serve(doors, stop).await;
         tidying.abort();
+        sleeping.abort();
         // They end as soon as the API stops, after what they are sending at that moment.
         let _ = tokio::join!(webhooks, drains);
         api.store.close().await;
@@ -111,14 +118,21 @@ async fn output_key(store: &Store) -> Result<Token, sqlx::Error> {
     Ok(key)
 }
 
-/// Gives up from time to time the builds that nobody takes up, and removes the tarballs that nobody builds and the
-/// logs of apps that are gone.
+async fn settle(store: &Store) -> Result<(), sqlx::Error> {
+    let mut db = store.write().await?;
+    release::settle(&mut db).await?;
+    db.commit().await
+}
+
+/// Gives up from time to time the builds and the one-off dynos that nobody takes up, and removes the tarballs that
+/// nobody builds and the logs of apps that are gone.
 async fn keep_tidy(api: Api) {
     let mut due = tokio::time::interval(TIDY_EVERY);
     loop {
         due.tick().await;
         let tidied = async {
             builds::give_up_waiting(&api).await?;
+            sleep::give_up_one_offs(&api).await?;
             log::tidy(&api).await?;
             sources::tidy(&api).await
         };

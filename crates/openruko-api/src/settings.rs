@@ -9,8 +9,9 @@ use ruko_core::names::is_ref_name;
 use ruko_core::{AppName, PushId, StackName, TemplateName};
 use ruko_http::{Bounds, Listen};
 
-use crate::auth::Tokens;
+use crate::auth::{Component, Tokens};
 use crate::database::{BadDatabase, plain_path};
+use crate::dyno_size::Sizes;
 use crate::store::Place;
 
 /// The longest term of a lease: so long would an app be closed after a crash.
@@ -49,6 +50,10 @@ pub struct Settings {
     pub(crate) deploy_refs: Vec<String>,
     pub(crate) lease: Duration,
     pub(crate) tokens: Tokens,
+    /// A host runs dynos: releases have to prove themselves there.
+    pub(crate) runs_dynos: bool,
+    /// What dynos of each size get.
+    pub(crate) sizes: Sizes,
     pub(crate) limits: BuildLimits,
     /// The Platform API, where there is one.
     pub public: Option<Public>,
@@ -114,6 +119,7 @@ impl TryFrom<&ApiConfig> for Settings {
     type Error = BadSetting;
 
     fn try_from(config: &ApiConfig) -> Result<Self, BadSetting> {
+        let tokens = Tokens::try_from(&config.components).map_err(|rule| bad("components", rule))?;
         Ok(Self {
             listen: config.listen,
             database: database(config)?,
@@ -126,7 +132,9 @@ impl TryFrom<&ApiConfig> for Settings {
             template: config.template.clone(),
             deploy_refs: deploy_refs(&config.deploy_refs)?,
             lease: lease(config.lease_seconds)?,
-            tokens: Tokens::try_from(&config.components).map_err(|rule| bad("components", rule))?,
+            runs_dynos: tokens.has(Component::Host),
+            tokens,
+            sizes: Sizes::try_from(&config.dyno_sizes).map_err(|rule| bad("dyno_sizes", rule))?,
             limits: limits(config.limits)?,
             public: config.public.as_ref().map(Public::try_from).transpose()?,
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::world::{ADMIN, HOST, ROUTER, SERVE, WITH_HOST, World, app, by, user};
+use super::world::{ADMIN, HOST, ROUTER, RUNNING, SERVE, World, app, by, user};
 use ruko_api_client::{ApiClient, ApiClientError, Opened};
 use ruko_api_types::Access;
 
@@ -24,6 +24,16 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("router", "POST", "/internal/logs"),
     ("serve", "POST", "/internal/builds/take"),
     ("serve", "GET", "/internal/builds/{id}/source"),
+    ("serve", "GET", "/internal/apps/{app}/releases/{version}/progress"),
+    ("host", "PUT", "/internal/host"),
+    ("host", "GET", "/internal/host/apps"),
+    ("host", "POST", "/internal/host/dynos"),
+    ("host", "POST", "/internal/host/apps/{id}/switch"),
+    ("host", "POST", "/internal/host/apps/{id}/releases/{version}/fail"),
+    ("host", "POST", "/internal/host/apps/{id}/releases/{version}/output"),
+    ("router", "GET", "/internal/router/apps"),
+    ("router", "POST", "/internal/router/wake"),
+    ("router", "POST", "/internal/router/activity"),
     ("admin", "POST", "/internal/users"),
     ("admin", "GET", "/internal/users"),
     ("admin", "PATCH", "/internal/users/{user}"),
@@ -45,6 +55,7 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("admin", "PUT", "/internal/apps/{app}/buildpacks"),
     ("admin", "GET", "/internal/apps/{app}/releases"),
     ("admin", "GET", "/internal/apps/{app}/builds"),
+    ("admin", "GET", "/internal/apps/{app}/log"),
     ("admin", "GET", "/internal/audit"),
 ];
 
@@ -68,6 +79,7 @@ fn request(world: &World, method: &str, path: &str, token: Option<&str>, body: &
 
 fn filled(path: &str) -> String {
     path.replace("{app}", "shop")
+        .replace("{version}", "1")
         .replace("{id}", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
         .replace("{user}", "matt")
         .replace("{fingerprint}", "SHA256%3Aabc")
@@ -85,7 +97,7 @@ fn the_table_of_rights_is_the_one_that_was_meant() {
 
 #[test]
 fn every_call_answers_its_own_component_and_nobody_else() {
-    let world = World::with(WITH_HOST);
+    let world = World::with(RUNNING);
     let tokens = [("serve", SERVE), ("admin", ADMIN), ("host", HOST), ("router", ROUTER)];
     for (who, method, path) in CALLS {
         let may = |name: &str| CALLS.contains(&(name, method, path));

@@ -77,7 +77,7 @@ fn a_disk_that_is_full_costs_lines_and_nothing_else() {
     assert!(kept.contains("app[web.1]: line 9\n") && kept.ends_with('\n'));
 }
 
-/// A file system of one MiB in memory.
+/// A file system of two MiB in memory.
 struct SmallDisk(PathBuf, #[expect(dead_code, reason = "removed when it is dropped")] TempDir);
 
 impl SmallDisk {
@@ -86,7 +86,7 @@ impl SmallDisk {
         let at = dir.path().join("small");
         std::fs::create_dir(&at).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&at).stderr(Stdio::null());
+        mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&at).stderr(Stdio::null());
         mount.status().is_ok_and(|status| status.success()).then(|| Self(at, dir))
     }
 }

@@ -1,8 +1,10 @@
 //! All tests, on the database that the module is named after.
 
 mod admin;
+mod changes;
 mod developer;
 mod durability;
+mod host;
 mod leases;
 mod platform;
 mod platform_access;
@@ -26,4 +28,6 @@ mod platform_webhooks;
 pub(crate) mod program;
 mod pushes;
 mod rights;
+mod routing;
+mod running;
 pub(crate) mod world;

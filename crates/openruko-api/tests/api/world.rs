@@ -25,11 +25,11 @@ pub(crate) const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINoUZZDVDhdjlszLF+GGvZxdjmq747VLcdtqUFZvwq9h";
 pub(crate) const FINGERPRINT: &str = "SHA256:LNJNMrPu5F0vMFjkUggCWMYMvBO1oR0sll2Wdua5NpE";
 
-/// As a further line in `[api]`: there is a host, which changes what becomes of releases.
-pub(crate) const WITH_HOST: &str = "# with a host";
-
 /// As a further line in `[api]`: no directory of uploads is configured.
 pub(crate) const NO_UPLOADS: &str = "# no uploads";
+
+/// As a further line in `[api]`: there are a host, which runs dynos, and a router.
+pub(crate) const RUNNING: &str = "# runs dynos";
 
 /// Where a test's configuration, storage and database are. They go with it.
 pub(crate) struct Home {
@@ -76,7 +76,7 @@ pub(crate) fn config(dir: &Path, database: &str, listen: &str, extra: &str) -> S
          {uploads}\nlogs = '{dir}/logs'\n\
          url = 'http://api.test:5000'\nweb_url = 'http://{{app}}.localhost:8080/'\n\
          stack = 'openruko-12'\ntemplate = 'openruko-build'\n{extra}\n\
-         [api.components]\nserve = '{serve}'\nadmin = '{admin}'\nrouter = '{router}'\n{host}\n\
+         [api.components]\nserve = '{serve}'\nadmin = '{admin}'\nrouter = '{router}'\n{host}\
          [api.public]\nlisten = '127.0.0.1:0'\nurl = 'http://paas.test'\n\
          git_url = 'https://git.test/{{app}}.git'\nssh_url = 'ssh://git@git.test:2222/{{app}}.git'\n",
         dir = dir.display(),
@@ -88,7 +88,7 @@ pub(crate) fn config(dir: &Path, database: &str, listen: &str, extra: &str) -> S
         serve = digest(SERVE),
         admin = digest(ADMIN),
         router = digest(ROUTER),
-        host = if extra == WITH_HOST { format!("host = '{}'", digest(HOST)) } else { String::new() },
+        host = if extra.contains(RUNNING) { format!("host = '{}'\n", digest(HOST)) } else { String::new() },
     )
 }
 
@@ -176,6 +176,16 @@ impl World {
             server: Some(thread),
             home,
         }
+    }
+
+    /// With a host and a router, the user `matt` and his `shop`.
+    pub(crate) fn running() -> Self {
+        Self::with_shop(RUNNING)
+    }
+
+    /// The client of a component.
+    pub(crate) fn client(&self, token: &str) -> ApiClient {
+        ApiClient::new(&self.url, token.into()).unwrap()
     }
 
     /// With the user `matt` and the app `shop`, which is his.

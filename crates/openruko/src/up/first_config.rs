@@ -87,6 +87,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             lease_seconds: 30,
             components,
             limits: BuildLimits::default(),
+            dyno_sizes: BTreeMap::new(),
             public: Some(public(args)),
         }),
         git: Some(GitConfig {
