@@ -111,6 +111,7 @@ fn calls() -> Vec<Call> {
         call(M::PUT,    "/internal/apps/{app}/buildpacks",               ADMIN, SMALL,  put(app::set_buildpacks)),
         call(M::GET,    "/internal/apps/{app}/releases",                 ADMIN, SMALL,  get(releases::list)),
         call(M::GET,    "/internal/apps/{app}/builds",                   ADMIN, SMALL,  get(builds::list)),
+        call(M::GET,    "/internal/apps/{app}/log",                      ADMIN, SMALL,  get(logs::list)),
         call(M::GET,    "/internal/audit",                               ADMIN, SMALL,  get(audit::list)),
     ]
 }

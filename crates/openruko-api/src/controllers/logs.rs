@@ -3,19 +3,49 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use ruko_api_types::log::{LogLines, MAX_LINES};
+use ruko_core::AppName;
+use serde::Deserialize;
 use ulid::Ulid;
 
+use super::app_named;
 use crate::api::Api;
 use crate::clock;
 use crate::errors::{Answer, ApiFault};
+use crate::extract::{Asked, At};
 use crate::judge::shown;
-use crate::log::AppLog;
 use crate::log::line::{self, Said};
+use crate::log::{self, AppLog, Wanted};
 use crate::store::apps;
+
+/// The most lines of a log that are asked for at a time: what Heroku keeps.
+pub(crate) const MAX_READ: u32 = 1500;
+
+/// The query.
+#[derive(Deserialize)]
+pub(crate) struct Question {
+    lines: u32,
+    dyno: Option<String>,
+    source: Option<String>,
+}
+
+/// `GET /internal/apps/{app}/log?lines=&dyno=&source=`
+pub(crate) async fn list(
+    State(api): State<Api>,
+    At(app): At<AppName>,
+    Asked(asked): Asked<Question>,
+) -> Answer<Json<Vec<String>>> {
+    let app = app_named(&mut *api.store.read().await?, &app).await?;
+    let wanted = Wanted { dyno: asked.dyno, source: asked.source };
+    let count = asked.lines.min(MAX_READ) as usize;
+    let (_, entries) = log::latest(&api, &api.logs.of(&app.id), &app.id, &wanted, count).await?;
+    let lines = entries.iter().flat_map(|entry| &entry.lines);
+    Ok(Json(lines.map(|line| line.shown().to_owned()).collect()))
+}
 
 /// `POST /internal/logs`
 ///

@@ -22,6 +22,7 @@ use super::{Who, apps, ids, server};
 use crate::api::Api;
 use crate::clock::{self, Millis};
 use crate::controllers::created;
+use crate::controllers::logs::MAX_READ;
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{At, Body};
 use crate::log::{self, AppLog, Entry, Position, Wanted};
@@ -54,9 +55,6 @@ const LONG: Millis = 60 * 60_000;
 /// Lines that come first when nothing else is said.
 const USUAL_LINES: u32 = 100;
 
-/// The most of them: what Heroku keeps.
-const MAX_LINES: u32 = 1500;
-
 /// Longer than every name of a dyno, in bytes.
 const MAX_SELECTOR: usize = 100;
 
@@ -79,7 +77,7 @@ async fn create(
     let session = LogSessionRow {
         app_id: app.id,
         user_id: caller.user.id,
-        lines: new.lines.unwrap_or(USUAL_LINES).min(MAX_LINES) as usize,
+        lines: new.lines.unwrap_or(USUAL_LINES).min(MAX_READ) as usize,
         tail: new.tail,
         dyno: new.dyno.map(selector).transpose()?,
         source: new.source.map(selector).transpose()?,

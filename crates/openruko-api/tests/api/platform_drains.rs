@@ -172,20 +172,23 @@ fn a_dead_drain_drops_what_is_too_much_says_so_and_hinders_nobody() {
     // It takes the connection and reads nothing.
     add(&matt, &format!("syslog://{third}"));
     let mut sender = Sender::of(&world.url);
-    let received = std::thread::spawn(move || {
-        let mut reader = BufReader::new(accept(&alive, None));
-        let mut texts = Vec::new();
-        while texts.last().is_none_or(|text| text != "line 19999") {
-            texts.extend(texts_of(&read(&mut reader, 1), " - - "));
+    sender.send(numbered(&shop, 0, 1));
+    let mut reader = BufReader::new(accept(&alive, None));
+    let mut next = 0;
+    let mut receive = |to: usize| {
+        while next < to {
+            let text = texts_of(&read(&mut reader, 1), " - - ").remove(0);
+            if !text.starts_with("Error L10") {
+                assert_eq!(text, format!("line {next}"), "the drain that is alive gets everything");
+                next += 1;
+            }
         }
-        texts
-    });
+    };
+    receive(1);
     for n in 0..20 {
-        sender.send(numbered(&shop, n * 1000, n * 1000 + 1000));
+        sender.send(numbered(&shop, n * 1000 + 1, n * 1000 + 1001));
+        receive(n * 1000 + 1001);
     }
-    let mut texts = received.join().unwrap();
-    texts.retain(|text| !text.starts_with("Error L10"));
-    assert_eq!(texts.len(), 20_000, "the drain that is alive gets everything");
     let line = told(&world, &matt, "Error L10 (output buffer overflow): ");
     assert!(line.contains(" messages dropped since 20"), "{line}");
 
@@ -193,7 +196,7 @@ fn a_dead_drain_drops_what_is_too_much_says_so_and_hinders_nobody() {
     let back = TcpListener::bind(address).unwrap();
     let mut reader = BufReader::new(accept(&back, None));
     let mut texts = Vec::new();
-    while !texts.iter().any(|text: &String| text.contains("L10")) || !texts.contains(&"line 19999".to_owned())
+    while !texts.iter().any(|text: &String| text.contains("L10")) || !texts.contains(&"line 20000".to_owned())
     {
         texts.extend(texts_of(&read(&mut reader, 1), " - - "));
     }
@@ -373,7 +376,8 @@ fn over_tls_only_a_receiver_with_a_good_certificate_gets_lines() {
     let expected = ["line 0", "line 1", "line 2"];
     assert_eq!(texts_of(&read(&mut reader, 3), " - - "), expected);
     let request = requests.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(texts_of(&messages(&request.body), " - "), expected);
+    // The word that the third is not trusted may be there already.
+    assert_eq!(texts_of(&messages(&request.body), " - ")[..3], expected);
     let line = told(&world, &matt, "Error L14");
     assert!(line.starts_with("Error L14 (certificate validation error): error=\""), "{line}");
     program.signal(Signal::SIGTERM);

@@ -55,6 +55,7 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("admin", "PUT", "/internal/apps/{app}/buildpacks"),
     ("admin", "GET", "/internal/apps/{app}/releases"),
     ("admin", "GET", "/internal/apps/{app}/builds"),
+    ("admin", "GET", "/internal/apps/{app}/log"),
     ("admin", "GET", "/internal/audit"),
 ];
 

@@ -77,7 +77,7 @@ fn a_disk_that_is_full_costs_lines_and_nothing_else() {
     assert!(kept.contains("app[web.1]: line 9\n") && kept.ends_with('\n'));
 }
 
-/// A file system of one MiB in memory.
+/// A file system of two MiB in memory.
 struct SmallDisk(PathBuf, #[expect(dead_code, reason = "removed when it is dropped")] TempDir);
 
 impl SmallDisk {
