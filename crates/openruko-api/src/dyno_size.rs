@@ -87,11 +87,11 @@ impl DynoSize {
     }
 }
 
-/// The least memory that a program runs with, in bytes, and more than any machine has.
-const MEMORY: std::ops::RangeInclusive<u64> = (16 << 20)..=(1 << 46);
+/// From the least memory that ruko-container starts a dyno with, in bytes, to more than any machine has.
+const MEMORY: std::ops::RangeInclusive<u64> = (32 << 20)..=(1 << 46);
 
-/// The least processes that a shell and a program need, and more than a kernel counts.
-const PIDS: std::ops::RangeInclusive<u64> = 8..=(1 << 22);
+/// From the least processes that it starts one with to more than a kernel counts.
+const PIDS: std::ops::RangeInclusive<u64> = 16..=(1 << 22);
 
 /// What dynos of each size get.
 #[derive(Clone, Debug, Default)]

@@ -95,6 +95,11 @@ async fn carry_out(api: &Api, app: TheApp, updates: &[FormationUpdate]) -> Answe
     for (_, after) in before.iter().zip(&after).filter(|(before, after)| before != after) {
         put(&mut db, &app, after).await?;
     }
+    // Whoever says how many there are to be wants those that were stopped as well, be it as many as before.
+    for update in updates.iter().filter(|update| update.quantity.is_some()) {
+        let wanted = &after[place(&app, &after, &update.kind)?];
+        marks::start(&mut db, &app.id, &wanted.process_type).await?;
+    }
     let all = of_app(&mut db, &app).await?;
     db.commit().await?;
     Ok((app, all))

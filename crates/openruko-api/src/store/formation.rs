@@ -4,7 +4,7 @@ use ruko_core::ProcessType;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row};
 
-use super::{Sql, marks, parsed, revisions};
+use super::{Sql, parsed, revisions};
 use crate::clock::{self, Millis};
 use crate::dyno_size::DynoSize;
 
@@ -48,7 +48,6 @@ pub(crate) struct Said<'a> {
     pub(crate) size: DynoSize,
 }
 
-/// Dynos of the type that were stopped run again.
 pub(crate) async fn put(db: &mut AnyConnection, app_id: &str, said: Said<'_>) -> Sql<()> {
     sqlx::query(
         "INSERT INTO formation (id, app_id, type, quantity, size, created_at, updated_at) \
@@ -63,6 +62,5 @@ pub(crate) async fn put(db: &mut AnyConnection, app_id: &str, said: Said<'_>) ->
     .bind(clock::now())
     .execute(&mut *db)
     .await?;
-    marks::start(db, app_id, said.process_type).await?;
     revisions::raise(db, app_id).await.map(drop)
 }

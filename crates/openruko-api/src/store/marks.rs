@@ -111,12 +111,16 @@ async fn put(db: &mut AnyConnection, app_id: &str, target: Target<'_>, mark: Mar
 
 /// No dyno of the type is stopped any more.
 pub(crate) async fn start(db: &mut AnyConnection, app_id: &str, process_type: &ProcessType) -> Sql<()> {
-    sqlx::query("UPDATE dyno_marks SET stopped = 0 WHERE app_id = $1 AND type = $2")
-        .bind(app_id)
-        .bind(process_type.as_str())
-        .execute(db)
-        .await
-        .map(drop)
+    let started =
+        sqlx::query("UPDATE dyno_marks SET stopped = 0 WHERE app_id = $1 AND type = $2 AND stopped > 0")
+            .bind(app_id)
+            .bind(process_type.as_str())
+            .execute(&mut *db)
+            .await?;
+    if started.rows_affected() > 0 {
+        revisions::raise(db, app_id).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

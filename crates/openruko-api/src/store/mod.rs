@@ -273,11 +273,15 @@ const MIGRATIONS: &[(&str, &str)] = &[
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {
+    migrator(dialect, MIGRATIONS)
+}
+
+fn migrator(dialect: Dialect, all: &'static [(&'static str, &'static str)]) -> Migrator {
     let migration = |(version, (description, text)): (i64, &(&'static str, &str))| {
         let sql = AssertSqlSafe(dialect.migration(text)).into_sql_str();
         Migration::new(version, (*description).into(), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations((1..).zip(MIGRATIONS).map(migration).collect())
+    Migrator::with_migrations((1..).zip(all).map(migration).collect())
 }
 
 /// A value of the database, read into a type that cannot be wrong.
@@ -334,6 +338,38 @@ mod tests {
 
     fn file(dir: &Path) -> String {
         format!("sqlite://{}/api.db", dir.display())
+    }
+
+    #[test]
+    fn what_an_older_version_left_serves_on_and_is_told_of() {
+        let (dir, server) = (tempfile::tempdir().unwrap(), Server::shared().database());
+        for database in [file(dir.path()), server.url()] {
+            tokio::runtime::Runtime::new().unwrap().block_on(async {
+                let place = Place { database: database.parse().unwrap(), password_file: None };
+                if let Database::Sqlite(path) = &place.database {
+                    ensure_file(path).unwrap();
+                }
+                let options = place.options().unwrap();
+                let mut db = AnyConnection::connect_with(&options).await.unwrap();
+                migrator(Dialect::from(&place.database), &MIGRATIONS[..2]).run(&mut db).await.unwrap();
+                db.execute(
+                    "INSERT INTO users (id, name, created_at) VALUES ('1', 'ann', 0); \
+                     INSERT INTO apps (id, name, owner_id, stack, release, created_at) \
+                     VALUES ('1', 'shop', '1', 'openruko-12', 2, 0)",
+                )
+                .await
+                .unwrap();
+                db.close().await.unwrap();
+
+                let store = open(&database).await;
+                let mut db = store.write().await.unwrap();
+                let app = apps::by_id(&mut db, "1").await.unwrap();
+                assert_eq!((app.serving, app.candidate, app.revision), (2, None, 1));
+                assert_eq!(revisions::current(&mut db).await.unwrap(), 1);
+                let told = apps::changed(&mut db, 0, 1, 10).await.unwrap();
+                assert_eq!((told.len(), revisions::raise(&mut db, "1").await.unwrap()), (1, 2));
+            });
+        }
     }
 
     async fn text(db: &mut AnyConnection, sql: &'static str) -> String {

@@ -113,6 +113,11 @@ fn what_was_stopped_stays_so_until_somebody_wants_it_again() {
     assert_eq!(names(&host.shop()), ["web.3"]);
     matt.patch("/apps/shop/formation/web", json!({ "quantity": 2 })).with(200);
     assert_eq!(names(&host.shop()), ["web.1", "web.2"], "scaling starts what was stopped");
+    stop("/apps/shop/formations/web/actions/stop");
+    matt.patch("/apps/shop/formation/web", json!({ "size": "eco" })).with(200);
+    assert!(names(&host.shop()).is_empty(), "another size does not");
+    matt.patch("/apps/shop/formation/web", json!({ "quantity": 2 })).with(200);
+    assert_eq!(names(&host.shop()).len(), 2, "be it to as many as before");
 
     stop("/apps/shop/formations/web/actions/stop");
     world.push();

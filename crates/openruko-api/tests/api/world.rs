@@ -119,7 +119,8 @@ impl World {
         Self::started("", extra)
     }
 
-    fn started(extra: &str, public: &str) -> Self {
+    /// With further lines in `[api]` and in `[api.public]`.
+    pub(crate) fn started(extra: &str, public: &str) -> Self {
         Self::at(Home::new(), extra, public)
     }
 
