@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
 pub(crate) mod api;
+pub(crate) mod client;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
