@@ -38,7 +38,11 @@ fn a_release_is_deployed_over_another_and_the_first_goes() {
     let mut node = Node::new();
     let slug = node.slug(&[("app.py", "")]);
     node.start();
-    node.api.want(app("a", None, Some(release(1, &slug, vec![process("web", 1, WEB), process("worker", 1, "exec sleep 1000")]))));
+    node.api.want(app(
+        "a",
+        None,
+        Some(release(1, &slug, vec![process("web", 1, WEB), process("worker", 1, "exec sleep 1000")])),
+    ));
     let first = node.api.wait_dyno("web.1", 1, DynoState::Up);
     assert_eq!(ask(first.address.unwrap()), "v1");
     node.api.wait_dyno("worker.1", 1, DynoState::Up);
@@ -72,7 +76,10 @@ fn the_agent_is_killed_and_the_next_one_adopts_what_runs_and_loses_no_line() {
     let mut node = Node::new();
     let slug = node.slug(&[]);
     let gate = node.dir.path().join("gate");
-    let worker = format!("echo before; while ! test -e {}; do sleep 0.01; done; echo meanwhile; exec sleep 1000", gate.display());
+    let worker = format!(
+        "echo before; while ! test -e {}; do sleep 0.01; done; echo meanwhile; exec sleep 1000",
+        gate.display()
+    );
     node.start();
     let processes = vec![process("web", 1, WEB), process("worker", 1, &worker)];
     node.api.want(app("a", None, Some(release(1, &slug, processes))));
@@ -102,7 +109,11 @@ fn a_supervisor_that_is_killed_is_a_crash() {
     };
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
     let pid = pids.into_iter().find(of_dyno).unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.try_into().unwrap()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid.try_into().unwrap()),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
     node.api.wait_gone(&first.id);
     let second = node.api.wait_dyno("web.1", 1, DynoState::Up);
     assert_ne!(first.id, second.id);
@@ -115,9 +126,16 @@ fn while_the_api_is_away_dynos_stay_and_nothing_is_lost() {
     let mut node = Node::new();
     let slug = node.slug(&[]);
     let gate = node.dir.path().join("gate");
-    let worker = format!("while ! test -e {}; do sleep 0.01; done; for i in $(seq 500); do echo line $i; done; exit 3", gate.display());
+    let worker = format!(
+        "while ! test -e {}; do sleep 0.01; done; for i in $(seq 500); do echo line $i; done; exit 3",
+        gate.display()
+    );
     node.start();
-    node.api.want(app("a", None, Some(release(1, &slug, vec![process("web", 1, WEB), process("worker", 1, &worker)]))));
+    node.api.want(app(
+        "a",
+        None,
+        Some(release(1, &slug, vec![process("web", 1, WEB), process("worker", 1, &worker)])),
+    ));
     let web = node.api.wait_dyno("web.1", 1, DynoState::Up);
     node.api.wait_dyno("worker.1", 1, DynoState::Up);
     node.api.with(|known| known.down = true);
@@ -130,7 +148,8 @@ fn while_the_api_is_away_dynos_stay_and_nothing_is_lost() {
     node.api.wait_line("heroku[worker.1]: Process exited with status 3");
     node.api.wait_line("heroku[worker.1]: State changed from up to crashed");
     let lines = node.api.with(|known| known.lines.clone());
-    let first: Vec<_> = lines.iter().filter(|line| line.starts_with("app[worker.1]: line ")).take(500).collect();
+    let first: Vec<_> =
+        lines.iter().filter(|line| line.starts_with("app[worker.1]: line ")).take(500).collect();
     assert_eq!(first[499], "app[worker.1]: line 500");
     assert_eq!(node.api.wait_dyno("web.1", 1, DynoState::Up).id, web.id);
 }
@@ -156,7 +175,8 @@ fn a_candidate_that_crashes_or_never_listens_fails_and_the_current_release_goes_
     candidate(3, "exec sleep 100");
     let reason = "web.1: R10 (Boot timeout): Web process failed to bind to $PORT within 2 seconds of launch";
     assert_eq!(failed(3), reason);
-    node.api.wait_line("heroku[web.1]: Error R10 (Boot timeout) -> Web process failed to bind to $PORT within 2");
+    node.api
+        .wait_line("heroku[web.1]: Error R10 (Boot timeout) -> Web process failed to bind to $PORT within 2");
     node.api.wait_line("heroku[web.1]: Stopping process with SIGKILL");
     node.api.change("a", |app| app.web.check_path = Some("/broken".into()));
     candidate(4, WEB);
@@ -172,11 +192,13 @@ fn a_release_phase_tells_its_output_and_its_status() {
     let slug = node.slug(&[]);
     node.start();
     let mut candidate = release(1, &slug, vec![process("web", 1, WEB)]);
-    candidate.release_phase = Some("for i in $(seq 300); do echo step $i; done; printf 'no end of line'; exit 5".into());
+    candidate.release_phase =
+        Some("for i in $(seq 300); do echo step $i; done; printf 'no end of line'; exit 5".into());
     node.api.want(app("a", None, Some(candidate.clone())));
     let failed = node.api.wait("a failure", |known| known.failed.first().cloned());
     assert_eq!(failed.2, "release command exited with status 5");
-    let expected: String = (1..=300).map(|i| format!("step {i}\n")).chain(["no end of line\n".to_owned()]).collect();
+    let expected: String =
+        (1..=300).map(|i| format!("step {i}\n")).chain(["no end of line\n".to_owned()]).collect();
     // It was all there before the verdict.
     assert_eq!(node.api.with(|known| known.output[&1].clone()), expected);
     node.api.wait_line("app[release.1]: no end of line");
@@ -214,7 +236,9 @@ fn a_dyno_that_does_not_end_is_killed() {
     node.api.wait_line("app[worker.1]: ready");
     node.api.change("a", |app| app.current.as_mut().unwrap().processes.clear());
     node.api.wait_line("heroku[worker.1]: Stopping all processes with SIGTERM");
-    node.api.wait_line("Error R12 (Exit timeout) -> At least one process failed to exit within 2 seconds of SIGTERM");
+    node.api.wait_line(
+        "Error R12 (Exit timeout) -> At least one process failed to exit within 2 seconds of SIGTERM",
+    );
     node.api.wait_line("heroku[worker.1]: Stopping process with SIGKILL");
     node.api.wait_line("heroku[worker.1]: Process exited with status 137");
     eventually("it to go", || (node.dynos() == 0).then_some(()));
@@ -237,7 +261,8 @@ fn an_app_sleeps_and_wakes() {
     let second = node.api.wait_dyno("web.1", 1, DynoState::Up);
     assert_ne!(first.id, second.id);
     node.api.wait_line("heroku[web.1]: Unidling");
-    node.api.wait("it to get requests", |known| (known.routed["a"].dynos == [second.id.clone()]).then_some(()));
+    node.api
+        .wait("it to get requests", |known| (known.routed["a"].dynos == [second.id.clone()]).then_some(()));
 }
 
 #[test]
@@ -263,8 +288,13 @@ fn a_slug_that_is_damaged_or_hostile_fails_its_release() {
     for (version, slug, why) in [(1, damaged, "is damaged"), (2, hostile, "the slug cannot be used")] {
         let next = release(version, &slug, vec![process("web", 1, WEB)]);
         node.api.want(app("a", None, Some(next)));
-        let failed = node.api.wait("a failure", |known| known.failed.iter().find(|f| f.1 == version).cloned());
-        assert!(failed.2.starts_with("web.1: could not be started: ") && failed.2.contains(why), "{}", failed.2);
+        let failed =
+            node.api.wait("a failure", |known| known.failed.iter().find(|f| f.1 == version).cloned());
+        assert!(
+            failed.2.starts_with("web.1: could not be started: ") && failed.2.contains(why),
+            "{}",
+            failed.2
+        );
     }
     assert_eq!(fs::read_dir(node.dir.path().join("slugs")).unwrap().count(), 0, "nothing is left of them");
 }

@@ -41,7 +41,8 @@ impl Site {
         let addresses = String::from_utf8_lossy(&addresses.stdout).into_owned();
         let free = |third: &u32| !addresses.contains(&format!(" 10.201.{third}."));
         let third = (0..250).map(|offset| (id + offset) % 250).find(free).unwrap();
-        let account = ["--system", "--user-group", "--no-create-home", "--home-dir", "/", "--shell", "/bin/sh", "git"];
+        let account =
+            ["--system", "--user-group", "--no-create-home", "--home-dir", "/", "--shell", "/bin/sh", "git"];
         static USER: Once = Once::new();
         // One that is there already is left alone.
         USER.call_once(|| drop(Command::new("useradd").args(account).output()));
@@ -76,7 +77,8 @@ impl Site {
         }
         let built = Path::new(env!("CARGO_BIN_EXE_openruko-host")).parent().unwrap();
         for (name, to) in [("ruko-dyno", "tools/ruko-dyno"), ("ruko-container", "ruko-container")] {
-            fs::copy(built.join(name), self.dir.join(to)).unwrap_or_else(|e| panic!("build {name} first: {e}"));
+            fs::copy(built.join(name), self.dir.join(to))
+                .unwrap_or_else(|e| panic!("build {name} first: {e}"));
         }
         let dir = self.dir.display();
         let config = self.dir.join("config.toml");
@@ -152,7 +154,8 @@ fn a_slug_runs_is_deployed_over_and_the_agent_is_killed() {
     assert_eq!(node.api.wait_dyno("web.1", 1, DynoState::Up).id, first.id);
 
     let next = node.slug(&[("index.html", "two")]);
-    let candidate = release(2, &next, vec![process("web", 2, WEB), process("worker", 1, "echo $FROM; exec sleep 1000")]);
+    let candidate =
+        release(2, &next, vec![process("web", 2, WEB), process("worker", 1, "echo $FROM; exec sleep 1000")]);
     node.api.change("a", |app| app.candidate = Some(candidate));
     node.api.wait_routed("a", 2, 2);
     let second = node.api.wait_dyno("web.2", 2, DynoState::Up);
@@ -173,7 +176,7 @@ fn a_slug_runs_is_deployed_over_and_the_agent_is_killed() {
     let asked = Instant::now();
     node.api.change("a", |app| app.asleep = false);
     node.api.wait_routed("a", 2, 2);
-    println!("two dynos woke in {:?}", asked.elapsed());
+    eprintln!("two dynos woke in {:?}", asked.elapsed());
 
     node.api.remove("a");
     eventually("all containers to go", || (site.containers() == 0 && node.dynos() == 0).then_some(()));
@@ -215,7 +218,6 @@ fn a_terminal_is_reached_and_its_size_and_signals_are_right() {
 
     let mut client = Client::connect(port, &certificate, "plain?x=1");
     client.send(b"typed before it was there\n");
-    println!("plain");
     client.expect_attached();
     client.send(b"and after\n");
     client.send(b"\x04");

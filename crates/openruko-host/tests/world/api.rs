@@ -8,9 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ruko_api_types::Output;
-use ruko_api_types::host::{
-    AppToRun, AppsToRun, DynoReport, DynoReports, FailRelease, HostHello, Switch,
-};
+use ruko_api_types::host::{AppToRun, AppsToRun, DynoReport, DynoReports, FailRelease, HostHello, Switch};
 use ruko_api_types::log::{LogLines, LogSource};
 use ruko_api_types::platform::DynoState;
 
@@ -119,8 +117,9 @@ impl FakeApi {
 
     /// Waits until a dyno of this name and release is in this state, and gives its report.
     pub(crate) fn wait_dyno(&self, name: &str, release: u64, state: DynoState) -> DynoReport {
-        let as_wanted =
-            |dyno: &&DynoReport| dyno.name.to_string() == name && dyno.release == release && dyno.state == state;
+        let as_wanted = |dyno: &&DynoReport| {
+            dyno.name.to_string() == name && dyno.release == release && dyno.state == state
+        };
         let what = format!("{name} of v{release} to be {}", state.as_str());
         self.wait(&what, |known| known.dynos.values().find(as_wanted).cloned())
     }
@@ -169,7 +168,11 @@ impl FakeApi {
                 if writer.write_all(b"HTTP/1.1 204 X\r\n\r\n").is_err() {
                     return;
                 }
-            } else if writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(answer.as_bytes())).is_err() {
+            } else if writer
+                .write_all(head.as_bytes())
+                .and_then(|()| writer.write_all(answer.as_bytes()))
+                .is_err()
+            {
                 return;
             }
         }
@@ -259,7 +262,9 @@ impl Known {
     fn switch(&mut self, id: &str, switch: Switch) -> (u16, String) {
         let up = |id: &String| {
             let dyno = self.dynos.get(id);
-            dyno.is_some_and(|d| d.state == DynoState::Up && d.address.is_some() && d.release == switch.release)
+            dyno.is_some_and(|d| {
+                d.state == DynoState::Up && d.address.is_some() && d.release == switch.release
+            })
         };
         if !switch.dynos.iter().all(up) {
             return (422, r#"{"id":"invalid","message":"a dyno is not up"}"#.to_owned());
@@ -267,7 +272,9 @@ impl Known {
         let Some(app) = self.apps.get_mut(id) else {
             return (404, r#"{"id":"not_found","message":"no"}"#.to_owned());
         };
-        let is = |release: &Option<_>| release.as_ref().map(|r: &ruko_api_types::host::ReleaseToRun| r.version) == Some(switch.release);
+        let is = |release: &Option<_>| {
+            release.as_ref().map(|r: &ruko_api_types::host::ReleaseToRun| r.version) == Some(switch.release)
+        };
         if is(&app.candidate) {
             app.current = app.candidate.take();
             self.revision += 1;
@@ -281,7 +288,8 @@ impl Known {
     }
 
     fn fail(&mut self, id: &str, version: u64, reason: String) -> (u16, String) {
-        let Some(app) = self.apps.get_mut(id).filter(|a| a.candidate.as_ref().is_some_and(|c| c.version == version))
+        let Some(app) =
+            self.apps.get_mut(id).filter(|a| a.candidate.as_ref().is_some_and(|c| c.version == version))
         else {
             return (409, r#"{"id":"conflict","message":"too late"}"#.to_owned());
         };

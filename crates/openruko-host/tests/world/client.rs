@@ -73,7 +73,7 @@ impl Client {
         let mut chunk = [0; 4096];
         let n = self.tls.read(&mut chunk).unwrap();
         assert_eq!(&chunk[..n], b"rendezvous\r\n");
-        println!("attached after {:?}", begun.elapsed());
+        eprintln!("attached after {:?}", begun.elapsed());
     }
 
     /// One chunk; empty at the end.
@@ -91,7 +91,7 @@ impl Client {
         loop {
             let text = String::from_utf8_lossy(&self.heard).into_owned();
             if let Some(at) = text.find(what) {
-                self.heard = text[at + what.len()..].as_bytes().to_vec();
+                self.heard = text.as_bytes()[at + what.len()..].to_vec();
                 return;
             }
             let chunk = self.chunk();

@@ -116,7 +116,7 @@ impl Node {
         }
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                println!("agent: {line}");
+                eprintln!("agent: {line}");
             }
         });
         self.agent = Some(agent);
