@@ -36,6 +36,23 @@ fn root_reads_neither_archives_nor_the_channel() {
     expect_none_of("ruko-container", &["ureq", "rustls", "ruko-api-client"]);
 }
 
+/// It is in every dyno, as its root.
+#[test]
+fn process_1_of_a_dyno_reads_no_archives_and_knows_no_network() {
+    let unwanted = [
+        "ruko-archive",
+        "ruko-channel",
+        "ruko-storage",
+        "ruko-lxc",
+        "tar",
+        "flate2",
+        "ureq",
+        "rustls",
+        "clap",
+    ];
+    expect_none_of("ruko-dyno", &unwanted);
+}
+
 #[test]
 fn the_host_side_of_a_push_unpacks_nothing() {
     expect_none_of("openruko-serve", &["ruko-archive", "ruko-lxc", "tar", "flate2"]);
@@ -55,7 +72,7 @@ fn the_agent_of_a_node_has_neither_a_database_nor_a_server_nor_lxc() {
 
 #[test]
 fn tools_have_no_async_runtime() {
-    for package in ["openruko-serve", "ruko-fetch", "ruko-container", "ruko-slug"] {
+    for package in ["openruko-serve", "ruko-fetch", "ruko-container", "ruko-dyno", "ruko-slug"] {
         expect_none_of(package, &["tokio", "hyper", "sqlx"]);
     }
 }

@@ -19,6 +19,7 @@ mod commands;
 mod disk;
 mod events;
 mod host;
+mod host_key;
 mod layout;
 mod machine;
 mod settings;

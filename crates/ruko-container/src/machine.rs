@@ -1,6 +1,6 @@
 //! One container from its first file to its last.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use ruko_lxc::mount::{not_read_only, writable_of};
 use ruko_sys::process::CommandSys;
 use ruko_sys::{AtPath, Tool, open_trusted};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Gid, Uid, fchown};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -26,7 +27,7 @@ use crate::spec::{ClientKey, Dyno, Order, Wanted};
 use crate::state::{self, Entry, Record, now};
 use crate::watchdog::Sample;
 use crate::work::{self, Work};
-use crate::{disk, host, layout};
+use crate::{disk, host, layout, slug};
 
 /// How long lxc-start may take to tidy up after its container's end before it is killed itself.
 const END_TIME: Duration = Duration::from_secs(3);
@@ -201,6 +202,11 @@ impl<'a> Machine<'a> {
         if let Wanted::Dyno(dyno) = &mut self.order.wanted
             && let Some([stdin, stdout]) = dyno.files.take()
         {
+            // So that it can be opened again, as `/dev/stdout`, where many programs write their log.
+            let user = self.slot.ids.first + slug::USER;
+            fchown(&stdout, Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))
+                .map_err(io::Error::from)
+                .fault("cannot give the dyno its stdout")?;
             command.stdin(stdin).stdout(stdout);
         }
         let mut child = command.spawn().fault("cannot run `lxc-start`")?;
@@ -398,18 +404,6 @@ impl Running {
 /// The nearest directory that is there already.
 fn existing(path: &Path) -> &Path {
     path.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"))
-}
-
-/// Reads the public half of a host key: algorithm and key, without the comment.
-pub(crate) fn public_key(private: &Path) -> Result<String, Fault> {
-    let path = private.with_extension("pub");
-    let mut text = String::new();
-    File::open(&path).at("open", &path)?.take(4096).read_to_string(&mut text)?;
-    let mut words = text.split_whitespace();
-    match (words.next(), words.next()) {
-        (Some(algorithm), Some(key)) => Ok(format!("{algorithm} {key}")),
-        _ => Err(Fault::refused(format!("`{}` is not a public key", path.display()))),
-    }
 }
 
 #[cfg(test)]

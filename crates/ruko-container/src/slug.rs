@@ -25,7 +25,7 @@ use crate::settings::Settings;
 use crate::work::Work;
 
 /// The id of the dyno's user in the container. The files of an image belong to it.
-const USER: u32 = 1000;
+pub(crate) const USER: u32 = 1000;
 
 /// Who looks for the loop device of an image keeps others from making a second one.
 const LOCK: &str = "/run/openruko/slugs.lock";

@@ -10,7 +10,7 @@ use ruko_core::names::ContainerName;
 use ruko_core::{Fault, Hint};
 use ruko_lxc::cgroup::MAX_SHARES;
 use ruko_sys::open_trusted;
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{FileType, FsWord, fstat, fstatfs};
 
 use crate::events::MAX_FILES;
 use crate::settings::Settings;
@@ -159,14 +159,19 @@ impl Ceiling {
     }
 }
 
-/// Through a directory, a disk or a terminal a dyno would reach what is outside of it.
+/// Through a directory, a disk or a terminal a dyno would reach what is outside of it; a pipe that has a name may be
+/// somebody else's, and the dyno's user is made its owner.
 fn judge_file(file: &OwnedFd) -> Result<(), Fault> {
-    let stat = fstat(file).map_err(std::io::Error::from).fault("cannot look at a file of the dyno")?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo | FileType::Socket => Ok(()),
-        _ => Err(Fault::refused("the files of a dyno must be pipes or sockets")),
+    let seen =
+        fstat(file).and_then(|stat| Ok((FileType::from_raw_mode(stat.st_mode), fstatfs(file)?.f_type)));
+    match seen.map_err(std::io::Error::from).fault("cannot look at a file of the dyno")? {
+        (FileType::Fifo, PIPEFS) | (FileType::Socket, _) => Ok(()),
+        _ => Err(Fault::refused("the files of a dyno must be sockets or pipes without a name")),
     }
 }
+
+/// The type of the file system of pipes that have no name (`PIPEFS_MAGIC`, `statfs(2)`).
+const PIPEFS: FsWord = 0x5049_5045;
 
 fn judge_shares(shares: u32) -> Result<(), String> {
     if (1..=MAX_SHARES).contains(&shares) {

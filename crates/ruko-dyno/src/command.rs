@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use nix::unistd::Pid;
 use ruko_core::dyno::DynoStart;
 use ruko_core::{Fault, Hint};
 use ruko_sys::process::CommandSys;
@@ -32,9 +31,8 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// No stdin; what is written goes where ours goes.
+    /// Without a terminal: what is written goes where ours goes.
     pub(crate) fn plain(stdin: Option<OwnedFd>) -> io::Result<Self> {
-        use std::os::fd::AsFd;
         let stdout = || io::stdout().as_fd().try_clone_to_owned();
         Ok(Self {
             stdin: stdin.map_or_else(Stdio::null, Stdio::from),
@@ -45,8 +43,8 @@ impl Files {
     }
 }
 
-/// Starts it.
-pub(crate) fn spawn(start: &DynoStart, files: Files) -> Result<Pid, Fault> {
+/// Starts it, and gives its process id.
+pub(crate) fn spawn(start: &DynoStart, files: Files) -> Result<i32, Fault> {
     let mut command = Command::new(SHELL);
     command.args(["--norc", "--noprofile", "-c", SCRIPT, "bash"]).arg(&start.command);
     command.env_clear().envs(&start.env).current_dir("/app");
@@ -64,5 +62,5 @@ pub(crate) fn spawn(start: &DynoStart, files: Files) -> Result<Pid, Fault> {
     let _ = fs::write(OOM_ADJUST, "0");
     // The status of its end is read with that of all others.
     let child = child.fault("cannot run bash")?;
-    i32::try_from(child.id()).map(Pid::from_raw).fault("bash has no process id")
+    i32::try_from(child.id()).fault("bash has no process id")
 }

@@ -2,17 +2,18 @@
 
 use std::io::{self, Stdin, Stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::PollFlags;
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, Uid, seteuid};
+use nix::unistd::{Uid, seteuid};
 use ruko_core::dyno::{DynoStart, TerminalSize};
 use ruko_core::{Fault, Hint};
+use ruko_sys::process::{Reaped, reap};
 
 use crate::command::{self, Files};
 use crate::pump::Pump;
@@ -28,7 +29,8 @@ const LAST_TIME: Duration = Duration::from_secs(5);
 /// What runs.
 pub(crate) struct Dyno {
     signals: Signals,
-    main: Pid,
+    /// The process that the command began as.
+    main: i32,
     status: Option<u8>,
     input: Option<Pump<Stdin, OwnedFd>>,
     terminal: Option<Terminal>,
@@ -47,14 +49,14 @@ impl Dyno {
         let mut dyno = Self::start(&start, first, signals)?;
         // They may be large.
         drop(start);
-        let status = dyno.until_command_ended().map_err(io::Error::from)?;
-        dyno.end_the_rest().map_err(io::Error::from)?;
+        let status = dyno.until_command_ended()?;
+        dyno.end_the_rest()?;
         dyno.drain();
         Ok(status)
     }
 
     fn start(start: &DynoStart, first: Vec<u8>, signals: Signals) -> Result<Self, Fault> {
-        let mut dyno = Self { signals, main: Pid::from_raw(0), status: None, input: None, terminal: None };
+        let mut dyno = Self { signals, main: 0, status: None, input: None, terminal: None };
         let files = match start.terminal {
             Some(size) => dyno.with_terminal(size, start.stdin, first),
             None if start.stdin => dyno.with_pipe(first),
@@ -65,7 +67,7 @@ impl Dyno {
     }
 
     fn with_pipe(&mut self, first: Vec<u8>) -> io::Result<Files> {
-        let (reader, writer) = io::pipe()?;
+        let (reader, writer) = as_user(io::pipe)?;
         self.input = Some(Pump::new(io::stdin(), without_waiting(writer.into())?, first));
         Files::plain(Some(reader.into()))
     }
@@ -85,7 +87,7 @@ impl Dyno {
         Ok(files)
     }
 
-    fn until_command_ended(&mut self) -> Result<u8, Errno> {
+    fn until_command_ended(&mut self) -> io::Result<u8> {
         loop {
             if let Some(status) = self.status {
                 return Ok(status);
@@ -98,7 +100,7 @@ impl Dyno {
     }
 
     /// Waits for one thing to happen and does what it asks for.
-    fn turn(&mut self, until: Option<Instant>) -> Result<(), Errno> {
+    fn turn(&mut self, until: Option<Instant>) -> io::Result<()> {
         let files = [
             Some((self.signals.as_fd(), PollFlags::POLLIN)),
             self.input.as_ref().and_then(Pump::waits_for),
@@ -117,7 +119,7 @@ impl Dyno {
         Ok(())
     }
 
-    fn heed_signals(&mut self) -> Result<(), Errno> {
+    fn heed_signals(&mut self) -> io::Result<()> {
         while let Some(came) = self.signals.next()? {
             match came {
                 Came::Child => drop(self.reap()?),
@@ -128,14 +130,13 @@ impl Dyno {
     }
 
     /// Takes notice of every process that has ended; whether there are any that have not.
-    fn reap(&mut self) -> Result<bool, Errno> {
+    fn reap(&mut self) -> io::Result<bool> {
         loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => return Ok(true),
-                Ok(ended) if ended.pid() == Some(self.main) => self.status = status(ended).or(self.status),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(Errno::ECHILD) => return Ok(false),
-                Err(errno) => return Err(errno),
+            match reap()? {
+                Reaped::Ended(child, ended) if child == self.main => self.status = Some(status(ended)),
+                Reaped::Ended(..) => {}
+                Reaped::None => return Ok(true),
+                Reaped::Childless => return Ok(false),
             }
         }
     }
@@ -151,7 +152,7 @@ impl Dyno {
     }
 
     /// Ends what the command has left running.
-    fn end_the_rest(&mut self) -> Result<(), Errno> {
+    fn end_the_rest(&mut self) -> io::Result<()> {
         self.input = None;
         for (signal, time) in [(Signal::SIGTERM, LEFT_TIME), (Signal::SIGKILL, LAST_TIME)] {
             if !self.reap()? {
@@ -183,25 +184,27 @@ impl Dyno {
     }
 }
 
-fn status(ended: WaitStatus) -> Option<u8> {
-    match ended {
-        WaitStatus::Exited(_, status) => u8::try_from(status & 0xff).ok(),
-        WaitStatus::Signaled(_, signal, _) => Some(signals::status_of(signal)),
-        _ => None,
-    }
+/// The status that a shell would give.
+fn status(ended: ExitStatus) -> u8 {
+    let signalled = || ended.signal().map_or(u8::MAX.into(), |signal| 128 + signal);
+    u8::try_from(ended.code().unwrap_or_else(signalled)).unwrap_or(u8::MAX)
 }
 
 /// A terminal that belongs to the dyno's user.
 fn open_terminal(size: TerminalSize) -> io::Result<OpenptyResult> {
     let size = Winsize { ws_row: size.lines, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // Its owner is whoever opens it (`devpts`).
-    seteuid(Uid::from_raw(command::USER))?;
-    let terminal = openpty(&size, None);
-    seteuid(Uid::from_raw(0))?;
-    let terminal = terminal?;
+    let terminal = as_user(|| Ok(openpty(&size, None)?))?;
     close_on_exec(terminal.master.as_fd())?;
     close_on_exec(terminal.slave.as_fd())?;
     Ok(terminal)
+}
+
+/// Makes something that the dyno's user can open again, as `/dev/tty` or `/dev/stdin`: whoever makes it owns it.
+fn as_user<T>(make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    seteuid(Uid::from_raw(command::USER))?;
+    let made = make();
+    seteuid(Uid::from_raw(0))?;
+    made
 }
 
 fn close_on_exec(file: BorrowedFd<'_>) -> io::Result<()> {
@@ -213,4 +216,17 @@ fn without_waiting(file: OwnedFd) -> io::Result<OwnedFd> {
     let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
     fcntl(&file, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_a_shells() {
+        // wait(2): the exit status in the second byte, or the signal in the first.
+        let of = |raw| status(ExitStatus::from_raw(raw));
+        assert_eq!((of(0), of(7 << 8), of(255 << 8)), (0, 7, 255));
+        assert_eq!((of(15), of(11 | 0x80), of(64)), (143, 139, 192));
+    }
 }

@@ -92,13 +92,15 @@ pub struct Filter<'a> {
     pub nameservers: &'a [Ipv4Addr],
     /// How many containers there may be.
     pub slots: u32,
+    /// The users of this machine, besides root, who may open connections to containers.
+    pub callers: &'a [u32],
 }
 
 impl Filter<'_> {
     /// The input of `nft -f`, which replaces both tables of the bridge in one transaction.
     ///
     /// Table `inet`: containers reach the internet and what is allowed, not the host, not private
-    /// networks. Table `bridge`: a container speaks as itself or not at all, and no container reaches
+    /// networks; from the host only root and the callers reach them. Table `bridge`: a container speaks as itself or not at all, and no container reaches
     /// another. This kernel may lack `meta ibrname`, hence the names of the ports.
     pub fn ruleset(&self) -> String {
         let mut text = String::new();
@@ -119,6 +121,7 @@ impl Filter<'_> {
         let source = source_rule(self.subnet);
         let names = self.nameserver_rule();
         let closed = CLOSED.join(", ");
+        let callers: String = self.callers.iter().map(|user| format!(", {user}")).collect();
         let _ = write!(
             text,
             "table inet {bridge} {{
@@ -127,6 +130,12 @@ impl Filter<'_> {
 \t\tiifname != \"{bridge}\" accept
 \t\tct state established,related accept
 {names}\t\tdrop
+\t}}
+\tchain output {{
+\t\ttype filter hook output priority filter; policy accept;
+\t\toifname != \"{bridge}\" accept
+\t\tct state established,related accept
+\t\tmeta skuid != {{ 0{callers} }} drop
 \t}}
 \tchain forward {{
 \t\ttype filter hook forward priority filter; policy accept;
@@ -219,7 +228,7 @@ mod tests {
     fn filter(allow: &[Ipv4Net], nameservers: &[Ipv4Addr]) -> String {
         let bridge: Bridge = "rk-ab12".parse().unwrap();
         let subnet = "10.200.7.1/24".parse().unwrap();
-        Filter { bridge: &bridge, subnet, allow, nameservers, slots: 2 }.ruleset()
+        Filter { bridge: &bridge, subnet, allow, nameservers, slots: 2, callers: &[998, 997] }.ruleset()
     }
 
     /// The lines of one chain, trimmed.
@@ -257,6 +266,20 @@ mod tests {
                 "ct state established,related accept",
                 "ip daddr { 192.0.2.53 } meta l4proto { tcp, udp } th dport 53 accept",
                 "drop",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_root_and_the_callers_open_connections_to_containers() {
+        let output = filter(&[], &[]);
+        // What no user has sent, such as the kernel's own answers, has no user to be compared.
+        assert_eq!(
+            chain(&output, "output")[1..],
+            [
+                "oifname != \"rk-ab12\" accept",
+                "ct state established,related accept",
+                "meta skuid != { 0, 998, 997 } drop",
             ]
         );
     }

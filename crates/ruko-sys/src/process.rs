@@ -1,8 +1,8 @@
 //! Processes: start-up hygiene, and a parent's death passed on.
 
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::Uid;
+use nix::unistd::{Uid, User};
 
 /// The first act of a program that runs as root: narrow umask, a working directory that is nobody's.
 ///
@@ -25,6 +25,40 @@ pub fn enter_as_root() -> io::Result<()> {
     } else {
         Err(io::Error::new(io::ErrorKind::PermissionDenied, "this must run as root"))
     }
+}
+
+/// What became of the children of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaped {
+    /// One has ended, with its process id; it is no zombie any more.
+    Ended(i32, ExitStatus),
+    /// All of them still run.
+    None,
+    /// There are none.
+    Childless,
+}
+
+/// Takes notice of a child that has ended, whichever it is, without waiting. Unlike nix's `waitpid` it knows what a
+/// real-time signal ended.
+///
+/// # Errors
+/// None in practice: waitpid(2) has no other than those that are answers here.
+pub fn reap() -> io::Result<Reaped> {
+    let mut status = 0;
+    // SAFETY: the kernel writes one int to the address.
+    #[expect(unsafe_code, reason = "the safe wrapper fails after the child is gone, for some signals")]
+    let child = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    match Errno::result(child) {
+        Ok(0) => Ok(Reaped::None),
+        Ok(child) => Ok(Reaped::Ended(child, ExitStatus::from_raw(status))),
+        Err(Errno::ECHILD) => Ok(Reaped::Childless),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The id of a user of this machine, if there is one of this name.
+pub fn user(name: &str) -> Option<u32> {
+    User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
 }
 
 /// Gives this process a mount namespace of its own. What it mounts afterwards is seen by its children

@@ -1,24 +1,23 @@
 //! `run`: one container, from the caller's first line to the end of its input.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ruko_core::container::{Limit, LimitMet, RunEvent, RunRequest};
 use ruko_core::{Exit, Fault, Hint, report};
 use ruko_lxc::cgroup::{Layout, Usage};
-use ruko_sys::Tool;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::PROGRAM;
 use crate::events::{self, Input, Lines, Stdin};
+use crate::host_key::{HostKey, public_key};
 use crate::layout::Kind;
-use crate::machine::{Heard, Machine, public_key};
+use crate::machine::{Heard, Machine};
 use crate::settings::Settings;
 use crate::spec::{Order, Wanted};
 use crate::state;
@@ -467,32 +466,22 @@ impl Watch<'_> {
     }
 }
 
-/// The container's host key in the making, while we wait for the caller.
-struct HostKey {
-    path: PathBuf,
-    making: Child,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl HostKey {
-    fn begin(work: &Work) -> Result<Self, Fault> {
-        let path = work.key("host_key");
-        let mut command = Tool::new("ssh-keygen")
-            .die_with_parent()
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
-            .arg(&path)
-            .into_command();
-        let making = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        Ok(Self { path, making: making.fault("cannot run `ssh-keygen`")? })
-    }
-
-    fn finish(mut self) -> Result<PathBuf, Fault> {
-        if self.making.wait()?.success() {
-            return Ok(self.path);
-        }
-        let mut why = String::new();
-        if let Some(stderr) = self.making.stderr.take() {
-            stderr.take(4096).read_to_string(&mut why)?;
-        }
-        Err(Fault::refused(format!("`ssh-keygen` failed: {}", why.trim())))
+    #[test]
+    fn what_a_dyno_told_counts_and_otherwise_what_it_was_killed_for() {
+        let ended = |status, killed, out_of_memory| Ended { status, killed, out_of_memory };
+        assert_eq!(Ended::judge(Some(0), false, false), ended(Some(0), false, false));
+        assert_eq!(Ended::judge(Some(143), true, false), ended(Some(143), false, false), "just in time");
+        assert_eq!(
+            Ended::judge(Some(0), false, true),
+            ended(Some(0), false, true),
+            "only a worker was killed"
+        );
+        assert_eq!(Ended::judge(None, true, false), ended(Some(137), true, false));
+        assert_eq!(Ended::judge(None, false, true), ended(Some(137), false, true));
+        assert_eq!(Ended::judge(None, false, false), ended(None, false, false), "by whom is not known");
     }
 }

@@ -15,6 +15,9 @@ use crate::addresses::{self, Held};
 use crate::settings::Settings;
 use crate::{PROGRAM, host, slot};
 
+/// The users that openruko's services run as: those who have business in containers, besides root.
+const CALLERS: [&str; 2] = ["git", "openruko"];
+
 /// Prepares this machine.
 pub(crate) fn setup(settings: &Settings) -> Result<Exit, Fault> {
     let run = Path::new("/run/openruko");
@@ -127,12 +130,14 @@ fn load_filter(settings: &Settings, tools: &dyn Tools) -> Result<(), Fault> {
             path.display()
         );
     }
+    let callers: Vec<u32> = CALLERS.iter().filter_map(|name| ruko_sys::process::user(name)).collect();
     let filter = Filter {
         bridge: &settings.bridge,
         subnet: settings.subnet,
         allow: &settings.allow,
         nameservers: &nameservers,
         slots: settings.slots,
+        callers: &callers,
     };
     let path = host::ruleset(settings.bridge.as_str());
     replace(&path, 0o644, filter.ruleset().as_bytes())?;

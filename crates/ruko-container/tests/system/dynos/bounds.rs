@@ -13,6 +13,12 @@ fn a_dyno_sees_its_own_bounds() {
 }
 
 #[test]
+fn when_memory_runs_out_the_command_goes_before_process_1() {
+    let platform = Platform::new();
+    assert_eq!(platform.says("cat /proc/self/oom_score_adj /proc/1/oom_score_adj"), "300\n0\n");
+}
+
+#[test]
 fn its_share_of_the_processors_is_what_was_asked_for() {
     let platform = Platform::new();
     let share = |shares: u32| {

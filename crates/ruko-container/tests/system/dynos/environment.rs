@@ -95,12 +95,29 @@ fn stdin_comes_whole_and_ends() {
 }
 
 #[test]
+fn streams_can_be_opened_by_their_names() {
+    let platform = Platform::new();
+    let command = "echo out >/dev/stdout; echo err >/dev/stderr; echo both | tee /dev/stderr; cat /dev/stdin";
+    let mut dyno = platform.runs("names", DynoStart { stdin: true, ..line(command) });
+    dyno.write(b"in\n");
+    dyno.input = None;
+    let (ended, output) = dyno.end();
+    assert_eq!((ended, output.as_str()), (done(0), "out\nerr\nboth\nboth\nin\n"));
+    let terminal = Some(ruko_core::dyno::TerminalSize { columns: 80, lines: 24 });
+    let (ended, output) = platform
+        .runs("terminal", DynoStart { terminal, ..line("echo a >/dev/stdout; echo b >/dev/tty") })
+        .end();
+    assert_eq!((ended, output.as_str()), (done(0), "a\r\nb\r\n"));
+}
+
+#[test]
 fn nobody_waits_for_a_command_that_does_not_read() {
     let platform = Platform::new();
-    let mut dyno =
-        platform.runs("deaf", DynoStart { stdin: true, ..line("exec <&-; echo closed; sleep 1; exit 5") });
+    let command = "exec <&-; echo closed; until test -e /tmp/go; do sleep 0.1; done; exit 5";
+    let mut dyno = platform.runs("deaf", DynoStart { stdin: true, ..line(command) });
     dyno.output.wait_for("closed");
     dyno.write(&[b'x'; 300_000]);
+    assert!(platform.site.tool(&["exec", "deaf", "--", "touch", "/tmp/go"]).status.success());
     assert_eq!(dyno.end().0, done(5));
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 
 use super::*;
 
@@ -110,11 +111,36 @@ fn dynos_reach_neither_the_host_nor_each_other_and_the_host_reaches_them() {
 }
 
 #[test]
+fn other_users_of_the_host_open_no_connections_to_dynos() {
+    let platform = Platform::new();
+    let dyno = platform.runs("private", line("exec python3 -m http.server 5000 --bind 0.0.0.0"));
+    let connect = |user: u32| {
+        let script = format!("import socket; socket.create_connection((\"{}\", 5000), 2)", dyno.address);
+        let mut command = Command::new("python3");
+        command
+            .args(["-c", &script])
+            .uid(user)
+            .gid(user)
+            .current_dir("/")
+            .stderr(std::process::Stdio::null());
+        command.status().unwrap().success()
+    };
+    crate::world::eventually(PATIENCE, "root reaches it", || connect(0));
+    assert!(!connect(65534), "nobody does not");
+    if let Some(git) = ruko_sys::process::user("git") {
+        assert!(connect(git));
+    }
+}
+
+#[test]
 fn a_dyno_is_given_exactly_two_pipes_or_sockets() {
     let platform = Platform::new();
     let spec = platform.spec("refused", LIMITS);
     let (reader, writer) = io::pipe().unwrap();
     let (pipe, directory) = (reader.as_fd(), File::open("/").unwrap());
+    let named = platform.site.dir.join("named");
+    assert!(Command::new("mkfifo").arg(&named).status().unwrap().success());
+    let named = File::options().read(true).write(true).open(named).unwrap();
     let refused = |files: &[BorrowedFd<'_>]| {
         let (message, try_again) = run(&platform.site, &spec, files).refusal();
         assert!(!try_again, "{message}");
@@ -125,6 +151,7 @@ fn a_dyno_is_given_exactly_two_pipes_or_sockets() {
     assert!(refused(&[pipe, pipe, pipe]).contains("more than 2"), "{}", refused(&[pipe, pipe, pipe]));
     assert!(refused(&[pipe; 8]).contains("more than 2"));
     assert!(refused(&[pipe, directory.as_fd()]).contains("pipe"), "{}", refused(&[pipe, directory.as_fd()]));
+    assert!(refused(&[pipe, named.as_fd()]).contains("without a name"));
     let with_pipe = platform.site.run(&spec).refusal().0;
     assert!(with_pipe.contains("0 came"), "{with_pipe}");
     let login = platform.site.spec("refused", RunLimits { seconds: Some(60), ..LIMITS });
