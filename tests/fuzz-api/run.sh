@@ -42,6 +42,8 @@ template = 'openruko-build'
 [api.components]
 admin = '$(digest fuzz-admin)'
 serve = '$(digest fuzz-serve)'
+host = '$(digest fuzz-host)'
+router = '$(digest fuzz-router)'
 [api.public]
 listen = '127.0.0.1:0'
 url = 'http://127.0.0.1:1'
@@ -110,20 +112,41 @@ internal serve "/internal/pushes/$(jq -r .push <<<"$push")/commit" "$(jq -n --ar
       manifest: {
         head: { commit: $commit, branch: "refs/heads/main" },
         buildpack: "Python",
-        process_types: { web: "python app.py", console: "python" },
+        process_types: { web: "python app.py", console: "python", release: "python migrate.py" },
         default_types: ["console"]
       }
     }
   }')" >/dev/null
 
+# A host that says that the release runs, and what its release phase printed.
+call fuzz-host "$internal/internal/host" -X PUT \
+  -d '{"rendezvous":{"url":"rendezvous://127.0.0.1:1","certificate":null}}' >/dev/null
+app=$(call fuzz-host "$internal/internal/host/apps?after=0" |
+  jq -r '.apps[] | select(.app.name == "fuzzed") | .app.id')
+version=$(call "$token" "$public/apps/fuzzed/releases" | jq -r '.[-1].version')
+internal host "/internal/host/apps/$app/releases/$version/output" '{"offset":0,"text":"Migrated\n"}' >/dev/null
+internal host /internal/host/dynos "$(jq -n --arg app "$app" --argjson release "$version" '{
+    dynos: [range(3) | {
+      id: "01ARZ3NDEKTSV4RRFFQ69G5FA\(.)", app: $app, name: "web.\(. + 1)", release: $release, generation: 0,
+      state: ["up", "crashed", "starting"][.], since: 1795381402000, command: "python app.py", size: "Basic",
+      address: (if . == 0 then "127.0.0.1:1" else null end), exit_status: null }],
+    gone: [], all: false }')" >/dev/null
+internal host "/internal/host/apps/$app/switch" \
+  "{\"release\":$version,\"dynos\":[\"01ARZ3NDEKTSV4RRFFQ69G5FA0\"]}" >/dev/null
+made /apps/fuzzed/dynos '{"command":"bash","attach":true}' >/dev/null
+one_off=$(made /apps/fuzzed/dynos '{"command":"rake"}' | jq -r .name)
+release=$(call "$token" "$public/apps/fuzzed/releases/$version")
+
 # By the names of the parameters. Of what a place has a secret for, the secret as well.
 FUZZ_KNOWN=$(jq -n --arg pipeline "$pipeline" --arg coupling "$coupling" --arg webhook "$webhook" \
-  --arg drain "$drain" --arg stream "${stream##*/}" --arg put "$put" --arg get "$get" --argjson build "$build" '
+  --arg drain "$drain" --arg stream "${stream##*/}" --arg put "$put" --arg get "$get" --argjson build "$build" \
+  --arg one_off "$one_off" --argjson released "$release" '
     { app: $ARGS.positional, pipeline: [$pipeline, "fuzzed"], coupling: [$coupling], webhook: [$webhook],
       drain: [$drain], domain: ["www.fuzz.example"], collaborator: ["friend"], user: ["friend"],
-      release: ["1", "current"], type: ["web", "console"], dyno: ["web.1", "web"], stage: ["staging"],
+      release: ["1", "current", $released.id], type: ["web", "console"], stage: ["staging"],
+      dyno: ["web.1", "web.2", "web", $one_off],
       build: [$build.id], feature: ["spaces-dns-discovery"], size: ["eco"], stack: ["openruko-12"],
-      secret: [$stream, ($build.output_stream_url | split("=")[1])],
+      secret: [$stream, ($build, $released | .output_stream_url | split("=")[1])],
       source: [$put | split("/")[-1] | split("?")[0]],
       put: [$put | split("=")[1]], get: [$get | split("=")[1]] }' --args "${apps[@]}")
 export FUZZ_KNOWN FUZZ_OWN_TOKEN=$own SCHEMATHESIS_HOOKS=hooks

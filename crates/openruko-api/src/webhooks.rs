@@ -28,14 +28,16 @@ use crate::store::webhooks::{self, Attempt, DueRow, NewDelivery, WebhookRow};
 use crate::store::{Sql, apps, new_id, releases};
 
 /// What can be told of.
-pub(crate) const KINDS: [&str; 7] = [
+pub(crate) const KINDS: [&str; 9] = [
     "api:app",
     "api:build",
     "api:collaborator",
     "api:domain",
+    "api:dyno",
     "api:formation",
     "api:release",
     "api:sni-endpoint",
+    "dyno",
 ];
 
 /// How long an attempt may take.

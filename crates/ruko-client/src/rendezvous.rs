@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use ruko_pin::Pinned;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
@@ -29,7 +30,8 @@ pub struct Rendezvous {
 }
 
 impl Rendezvous {
-    /// Attaches to `rendezvous://HOST:PORT/SECRET`, and waits until the process is there.
+    /// Attaches to `rendezvous://HOST:PORT/SECRET`, and waits until the process is there. Where the address tells
+    /// which certificate it is (`?certificate=…`), that one is believed and no other.
     ///
     /// # Errors
     /// The address is none, its server cannot be reached or is not believed, or the process did not start.
@@ -39,7 +41,10 @@ impl Rendezvous {
             call: "a new dyno".into(),
             why: "its terminal has no rendezvous:// address".into(),
         })?;
-        let config = trust::for_connection(ca_file)?;
+        let config = match place.pin {
+            Some(pin) => trust::for_pinned(pin)?,
+            None => trust::for_connection(ca_file)?,
+        };
         let dial = || {
             let name = ServerName::try_from(place.host.clone()).map_err(io::Error::other)?;
             let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
@@ -128,6 +133,8 @@ struct Place<'a> {
     port: u16,
     /// Path and query without the first slash.
     secret: &'a str,
+    /// Its certificate, where nobody could verify it otherwise.
+    pin: Option<Pinned>,
 }
 
 impl<'a> Place<'a> {
@@ -136,7 +143,8 @@ impl<'a> Place<'a> {
         let (host, port) = authority.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let ok = !host.is_empty() && !secret.is_empty() && secret.bytes().all(|b| b.is_ascii_graphic());
-        ok.then_some(Self { host, port: port.parse().ok()?, secret })
+        let pin = Pinned::of_query(secret).ok()?;
+        ok.then_some(Self { host, port: port.parse().ok()?, secret, pin })
     }
 }
 
@@ -183,6 +191,7 @@ mod tests {
             "rendezvous://a:1/",
             "rendezvous://a:1",
             "rendezvous://a:1/x y",
+            "rendezvous://a:1/x?certificate=ab",
         ] {
             assert!(Place::parse(bad).is_none(), "{bad}");
         }

@@ -33,6 +33,11 @@ pub(crate) fn for_connection(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>
     Ok(Arc::new(config))
 }
 
+/// TLS for a connection of our own to what has this certificate.
+pub(crate) fn for_pinned(pin: ruko_pin::Pinned) -> Result<Arc<ClientConfig>, ClientError> {
+    pin.client_config().map(Arc::new).map_err(|e| bad("this machine", &e))
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use hyper::Uri;
 use rcgen::{CertificateParams, KeyPair};
 use ruko_core::{Fault, Hint};
+use ruko_pin::Pinned;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -45,16 +46,19 @@ pub(crate) struct Place {
     port: u16,
     /// The secret with its query, as the CLI sends it in its first line.
     secret: String,
+    /// The certificate that it must have, where its address tells that.
+    pin: Option<Pinned>,
 }
 
 impl Place {
-    /// Reads `rendezvous://HOST:PORT/SECRET[?query]`.
+    /// Reads `rendezvous://HOST:PORT/SECRET[?query]`. One with the digest of a certificate that is none is no address.
     pub(crate) fn parse(url: &str) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
         let secret = uri.path_and_query()?.as_str().strip_prefix('/')?.to_owned();
         let right = uri.scheme_str() == Some("rendezvous") && !secret.is_empty();
         right.then_some(())?;
-        Some(Self { host: bare_host(&uri)?, port: uri.port_u16()?, secret })
+        let pin = Pinned::of_query(&secret).ok()?;
+        Some(Self { host: bare_host(&uri)?, port: uri.port_u16()?, secret, pin })
     }
 }
 
@@ -91,7 +95,7 @@ impl Rendezvous {
     /// # Errors
     /// The place cannot be reached.
     pub(crate) async fn open(&self, place: Place, dialer: &Dialer) -> Result<String, NoConnection> {
-        let far = dialer.connect_tls(&place.host, place.port).await.map_err(|why| {
+        let far = dialer.connect_tls(&place.host, place.port, place.pin).await.map_err(|why| {
             NoConnection(format!("cannot reach the dyno at {}:{}: {}", place.host, place.port, why.0))
         })?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -220,12 +224,16 @@ mod tests {
     #[test]
     fn a_place_has_host_port_and_secret() {
         let place = |host: &str, port, secret: &str| {
-            Some(Place { host: host.to_owned(), port, secret: secret.to_owned() })
+            let pin = Pinned::of_query(secret).unwrap();
+            Some(Place { host: host.to_owned(), port, secret: secret.to_owned(), pin })
         };
+        let pinned = format!("rendezvous://paas.example.com:5001/ef29?certificate={}", "ab".repeat(32));
         for (url, expected) in [
             ("rendezvous://paas.example.com:5001/ef29", place("paas.example.com", 5001, "ef29")),
             ("rendezvous://10.0.0.1:5001/ef29?x=1", place("10.0.0.1", 5001, "ef29?x=1")),
             ("rendezvous://[::1]:5001/ef29", place("::1", 5001, "ef29")),
+            (&pinned, place("paas.example.com", 5001, pinned.rsplit('/').next().unwrap())),
+            ("rendezvous://paas.example.com:5001/ef29?certificate=x", None),
             ("rendezvous://paas.example.com/ef29", None),
             ("rendezvous://paas.example.com:5001/", None),
             ("rendezvous://paas.example.com:5001", None),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 use ruko_core::{Fault, Hint, exit};
+use ruko_pin::Pinned;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -223,21 +224,31 @@ impl Dialer {
 
     async fn connect(&self, origin: &Origin) -> Result<Connection, NoConnection> {
         if origin.secure {
-            return Ok(Box::new(self.connect_tls(&origin.host, origin.port).await?));
+            return Ok(Box::new(self.connect_tls(&origin.host, origin.port, None).await?));
         }
         let connected = within(async { Ok(tcp(&origin.host, origin.port).await?) }).await?;
         Ok(Box::new(tokio::io::BufReader::new(connected)))
     }
 
-    /// Connects with TLS, whose certificate must be the host's.
+    /// Connects with TLS, whose certificate must be the host's; or the one that was told beforehand, whatever stands
+    /// in that.
     pub(crate) async fn connect_tls(
         &self,
         host: &str,
         port: u16,
+        pin: Option<Pinned>,
     ) -> Result<TlsStream<TcpStream>, NoConnection> {
+        let tls = match pin {
+            Some(pin) => {
+                let config =
+                    pin.client_config().map_err(|e| NoConnection(format!("TLS cannot be set up: {e}")))?;
+                TlsConnector::from(Arc::new(config))
+            }
+            None => self.tls.clone(),
+        };
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| NoConnection(format!("`{}` is no host name", host.escape_debug())))?;
-        within(async { Ok(self.tls.connect(name, self.proxies.connect(host, port).await?).await?) }).await
+        within(async { Ok(tls.connect(name, self.proxies.connect(host, port).await?).await?) }).await
     }
 }
 

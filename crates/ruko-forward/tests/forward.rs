@@ -15,7 +15,7 @@ use base64::Engine;
 use common::{Authority, Client, Head, PATIENCE, Server, Stream, TOKEN, answer, ask, json, rest, send};
 use ruko_forward::Forwarder;
 use serde_json::{Value, json};
-use tokio_rustls::rustls::{ClientConnection, StreamOwned};
+use tokio_rustls::rustls::{ClientConnection, ServerConfig, StreamOwned};
 
 /// A server with a forwarder before it.
 struct Site {
@@ -341,9 +341,12 @@ fn slow_streams_keep_nobody_waiting() {
 
 /// A stand-in for the place where dynos are reached. `serve` gets each connection with its first line.
 fn rendezvous(authority: &Authority, serve: impl Fn(String, Stream) + Send + 'static) -> u16 {
+    rendezvous_of(authority.server(&["localhost"]), serve)
+}
+
+fn rendezvous_of(config: Arc<ServerConfig>, serve: impl Fn(String, Stream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let config = authority.server(&["localhost"]);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = common::accept(config.clone(), stream.unwrap());
@@ -478,6 +481,32 @@ fn a_dyno_must_prove_its_name() {
     let port = rendezvous(&other, |_, _| panic!("never greeted"));
     let site = attaching(&Authority::new(), format!("rendezvous://localhost:{port}/s"));
     let (head, body) = site.ask("POST /apps/shop/dynos");
+    assert_eq!(head.status(), 503);
+    assert!(body.contains("its certificate is not trusted"), "{body}");
+}
+
+#[test]
+fn a_certificate_that_the_server_told_is_believed_and_no_other_one() {
+    let (other, site) = (Authority::new(), Authority::new());
+    let (asked, lines) = std::sync::mpsc::channel();
+    let (config, digest) = other.server_with_digest(&["elsewhere.test"]);
+    let port = rendezvous_of(config, move |line, mut stream| {
+        asked.send(line).unwrap();
+        stream.get_mut().write_all(b"rendezvous\r\n").unwrap();
+        stream.get_mut().conn.send_close_notify();
+        stream.get_mut().flush().unwrap();
+    });
+    let address = |digest: &str| format!("rendezvous://127.0.0.1:{port}/s?certificate={digest}");
+    let attaching_to = |digest: &str| attaching(&site, address(digest));
+    let ours = attaching_to(&digest);
+    let dyno = ours.ask_json("POST /apps/shop/dynos");
+    let (mut client, secret) = attach(&ours, dyno["attach_url"].as_str().unwrap());
+    assert_eq!(secret, format!("s?certificate={digest}"));
+    client.write_all(format!("{secret}\r\n").as_bytes()).unwrap();
+    assert_eq!(records(&mut client), ["rendezvous\r\n"]);
+    assert_eq!(lines.recv().unwrap(), format!("{secret}\r\n"));
+
+    let (head, body) = attaching_to(&"ab".repeat(32)).ask("POST /apps/shop/dynos");
     assert_eq!(head.status(), 503);
     assert!(body.contains("its certificate is not trusted"), "{body}");
 }

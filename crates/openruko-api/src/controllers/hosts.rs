@@ -22,6 +22,7 @@ use crate::clock::{self, Millis};
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{Asked, At, Body};
 use crate::formation::WEB;
+use crate::platform::tell_reported;
 use crate::running::{self, RUN};
 use crate::store::apps::{self, AppRow};
 use crate::store::dynos::{self, DynoRow};
@@ -80,6 +81,7 @@ pub(crate) async fn report(State(api): State<Api>, Body(reports): Body<DynoRepor
         let mut db = api.store.write().await?;
         carry_out(&mut db, &reports).await?;
         db.commit().await?;
+        api.webhooks_due.notify_waiters();
         Ok(StatusCode::NO_CONTENT)
     })
     .await
@@ -108,8 +110,12 @@ async fn carry_out(db: &mut AnyConnection, reports: &DynoReports) -> Sql<()> {
         }
     }
     for (id, before) in before {
-        if concerns_requests(&before) != concerns_requests(&dynos::of_app(db, id).await?) {
+        let after = dynos::of_app(db, id).await?;
+        if concerns_requests(&before) != concerns_requests(&after) {
             revisions::raise(db, id).await?;
+        }
+        if before != after {
+            tell_reported(db, id, &before, &after).await?;
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use ruko_api_types::platform::{Accepted, Dyno, DynoState, NewDyno, ReleaseRef};
+use ruko_core::UserName;
 use ruko_core::dyno::DynoName;
 use sqlx::AnyConnection;
 
@@ -17,6 +18,7 @@ use super::page::{Page, Paged};
 use super::route::{OPERATE, Route, VIEW, delete, get, post};
 use super::{apps, ids};
 use crate::api::Api;
+use crate::auth::Component;
 use crate::clock::{self, Millis};
 use crate::controllers::created;
 use crate::errors::{Answer, ApiFault};
@@ -24,11 +26,12 @@ use crate::extract::{At, Body};
 use crate::formation::{self, WEB, Wanted};
 use crate::running;
 use crate::store::Sql;
-use crate::store::apps::AppRow;
+use crate::store::apps::{self as store_apps, AppRow};
 use crate::store::dynos::{self, DynoRow};
 use crate::store::marks::{self, Marks, Target};
 use crate::store::one_offs::{self as commands, OneOffRow};
 use crate::store::releases::{self, PHASE, ReleaseRow};
+use crate::webhooks::{self, Event};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -81,9 +84,52 @@ async fn run(
     let mut db = api.store.write().await?;
     let app = apps::still_there(&mut db, &app.0).await?;
     let Attachment { id, url } = one_offs::start(&mut db, &app, &caller.user.name, &new).await?;
-    let made = dyno_called(&mut db, &api, &app, &id).await?;
+    let made = dyno_called(&mut db, &api, &app, &id).await?.dyno;
+    tell_made(&mut db, &app, &caller.user.name, &made).await?;
     db.commit().await?;
-    Ok(created(Dyno { attach_url: url, ..made.dyno }))
+    Ok(created(Dyno { attach_url: url, ..made }))
+}
+
+/// Tells webhooks of a dyno for one command, not of the secret that opens its terminal.
+async fn tell_made(db: &mut AnyConnection, app: &AppRow, user: &UserName, dyno: &Dyno) -> Sql<()> {
+    let wanting = webhooks::wanting(db, &app.id, "api:dyno").await?;
+    let data = serde_json::to_value(dyno).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
+    webhooks::tell(db, &wanting, &Event { kind: "api:dyno", action: "create", data, user }).await
+}
+
+/// Tells webhooks what the host reported of an app's dynos, of which these were known and these are now.
+pub(crate) async fn tell_reported(
+    db: &mut AnyConnection,
+    app_id: &str,
+    before: &[DynoRow],
+    after: &[DynoRow],
+) -> Sql<()> {
+    let wanting = webhooks::wanting(db, app_id, "dyno").await?;
+    if wanting.is_empty() {
+        return Ok(());
+    }
+    let host: UserName = Component::Host.as_str().parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+    let app = store_apps::by_id(db, app_id).await?;
+    for (action, row) in changes(before, after) {
+        let mut known = Known::default();
+        known.releases.extend(releases::find(db, app_id, row.release).await?.map(|r| (row.release, r)));
+        let dyno = reported(&app, row, &known);
+        let data = serde_json::to_value(dyno).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
+        webhooks::tell(db, &wanting, &Event { kind: "dyno", action, data, user: &host }).await?;
+    }
+    Ok(())
+}
+
+/// What became of each dyno, in webhooks' words.
+fn changes<'a>(before: &'a [DynoRow], after: &'a [DynoRow]) -> Vec<(&'static str, &'a DynoRow)> {
+    let same = |rows: &'a [DynoRow], id: &str| rows.iter().find(|row| row.id == id);
+    let gone = before.iter().filter(|row| same(after, &row.id).is_none()).map(|row| ("destroy", row));
+    let there = after.iter().filter_map(|row| match same(before, &row.id) {
+        None => Some(("create", row)),
+        Some(was) if was.state != row.state => Some(("update", row)),
+        Some(_) => None,
+    });
+    gone.chain(there).collect()
 }
 
 async fn restart_all(State(api): State<Api>, app: TheApp) -> Answer<(StatusCode, Json<Accepted>)> {
@@ -194,6 +240,7 @@ async fn with_releases(db: &mut AnyConnection, app: &AppRow, version: u64, mut k
 }
 
 /// What is known of an app's dynos.
+#[derive(Default)]
 struct Known {
     /// Oldest first.
     reported: Vec<DynoRow>,
@@ -407,6 +454,17 @@ mod tests {
         );
         let told = states(&app(), &all, &known(true, reported));
         assert_eq!((told[0].1, told[1].1, told[2].1), (Starting, Up, Starting));
+    }
+
+    #[test]
+    fn webhooks_are_told_what_became_of_each_dyno() {
+        use DynoState::{Crashed, Starting, Up};
+        let before = [row("01", "web.1", 2, Up), row("02", "web.2", 2, Up), row("03", "web.3", 2, Up)];
+        let after =
+            [row("01", "web.1", 2, Up), row("02", "web.2", 2, Crashed), row("04", "web.3", 2, Starting)];
+        let told: Vec<_> =
+            changes(&before, &after).into_iter().map(|(action, row)| (action, row.id.as_str())).collect();
+        assert_eq!(told, [("destroy", "03"), ("update", "02"), ("create", "04")]);
     }
 
     #[test]

@@ -56,6 +56,7 @@ use crate::errors::ApiFault;
 use crate::rights::Need;
 
 pub(crate) use call_limit::CallLimit;
+pub(crate) use dynos::tell_reported;
 pub(crate) use guard::covers_git;
 pub(crate) use ids::public as public_id;
 use route::Route;

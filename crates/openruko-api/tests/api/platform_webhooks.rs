@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::developer::{Answer, Developer};
-use super::world::{World, commit};
+use super::host::Host;
+use super::world::{RUNNING, World, commit};
 
 const HOOKS: &str = "/apps/shop/webhooks";
 
@@ -181,4 +182,38 @@ fn webhooks_need_the_permission_to_operate() {
     assert_eq!(ann.get(HOOKS).refused().0, 403);
     assert_eq!(add(&ann, "https://hooks.test/y", &["api:release"], "sync").refused().0, 403);
     assert_eq!(ann.get("/apps/shop/webhook-deliveries").refused().0, 403);
+}
+
+#[test]
+fn what_becomes_of_dynos_and_of_releases_that_have_to_prove_themselves_is_told() {
+    let world = World::started(RUNNING, PRIVATE);
+    let matt = matt(&world);
+    let told = Told::answering(&["200 OK"; 5]);
+    add(&matt, &told.url, &["api:dyno", "api:release", "dyno"], "notify").with(201);
+    let host = Host::of(&world);
+    let next = |what: &str| {
+        let (_, body) = told.next();
+        assert_eq!(body["webhook_metadata"]["event"]["include"], what, "{body}");
+        (body["action"].as_str().unwrap().to_owned(), body["data"].clone())
+    };
+    world.push();
+    let (action, release) = next("api:release");
+    assert_eq!(
+        (action.as_str(), &release["status"], &release["current"]),
+        ("create", &json!("pending"), &json!(false))
+    );
+    let dyno = host.up(2, "web.1");
+    let (action, data) = next("dyno");
+    assert_eq!((action.as_str(), &data["name"], &data["state"]), ("create", &json!("web.1"), &json!("up")));
+    host.switch(2, &[&dyno]);
+    let (action, release) = next("api:release");
+    assert_eq!(
+        (action.as_str(), &release["status"], &release["current"]),
+        ("update", &json!("succeeded"), &json!(true))
+    );
+    matt.post("/apps/shop/dynos", json!({ "command": "rake" })).with(201);
+    let (action, data) = next("api:dyno");
+    assert_eq!((action.as_str(), &data["command"]), ("create", &json!("rake")));
+    host.gone(&dyno.id);
+    assert_eq!(next("dyno").0, "destroy");
 }

@@ -16,6 +16,7 @@ mod platform_certificates;
 mod platform_config_vars;
 mod platform_crowd;
 mod platform_domains;
+mod platform_dynos;
 mod platform_edge;
 mod platform_formation;
 mod platform_logs;

@@ -122,7 +122,8 @@ impl World {
         Self::started("", extra)
     }
 
-    fn started(extra: &str, public: &str) -> Self {
+    /// With further lines in `[api]` and in `[api.public]`.
+    pub(crate) fn started(extra: &str, public: &str) -> Self {
         let home = Home::new();
         let text = format!("{}{public}\n", home.config("127.0.0.1:0", extra));
         let config = Config::parse(&text, std::iter::empty()).unwrap();

@@ -22,6 +22,7 @@ mod run;
 mod servers;
 mod session;
 mod terminal;
+mod web;
 mod words;
 
 use std::io;
@@ -67,6 +68,7 @@ pub(crate) enum Command {
     Ps(ps::PsArgs),
     Scale(ps::ScaleArgs),
     Restart(ps::RestartArgs),
+    Web(web::WebArgs),
     Releases(releases::ReleasesArgs),
     Rollback(releases::RollbackArgs),
     Builds(builds::BuildsArgs),
@@ -118,6 +120,7 @@ fn dispatch(command: Command, session: &Session) -> Result<ExitCode, Error> {
         Command::Ps(args) => ps::run(args, session),
         Command::Scale(args) => ps::scale(&args, session),
         Command::Restart(args) => ps::restart(&args, session),
+        Command::Web(args) => web::run(args, session),
         Command::Releases(args) => releases::run(args, session),
         Command::Rollback(args) => releases::rollback(&args, session),
         Command::Builds(args) => builds::run(args, session),

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 /// First words that are never the Heroku CLI's, whether it is there or not.
-const OURS: [&str; 12] = [
+const OURS: [&str; 14] = [
     "up",
     "teardown",
     "admin",
@@ -16,6 +16,8 @@ const OURS: [&str; 12] = [
     "auth:token",
     "auth:login",
     "auth:logout",
+    "web",
+    "web:set",
 ];
 
 /// Commands whose arguments are somebody else's command line.

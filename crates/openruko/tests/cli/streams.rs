@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::developer::Developer;
 use crate::mock::{dyno, ok, refused, text};
@@ -83,12 +85,17 @@ fn terminal(says: impl Fn(&str) -> String + Send + 'static) -> (String, String) 
         for socket in listener.incoming() {
             let mut stream =
                 StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), socket.unwrap());
-            let mut secret = [0; 8];
+            let mut secret = Vec::new();
+            let mut byte = [0];
             // One that does not believe the certificate is gone now.
-            if stream.read_exact(&mut secret).is_err() {
+            while !secret.ends_with(b"\n") && stream.read_exact(&mut byte).is_ok() {
+                secret.extend(byte);
+            }
+            if secret.is_empty() {
                 continue;
             }
-            assert_eq!(&secret, b"secret\r\n");
+            // The whole of it, with what it says of the certificate.
+            assert!(secret == b"secret\r\n" || secret.starts_with(b"secret?certificate="));
             stream.write_all(b"rendezvous\r\nwelcome\r\n").unwrap();
             let mut typed = Vec::new();
             while typed.last() != Some(&4) {
@@ -103,6 +110,26 @@ fn terminal(says: impl Fn(&str) -> String + Send + 'static) -> (String, String) 
         }
     });
     (url, made.cert.pem())
+}
+
+#[test]
+fn the_certificate_that_the_server_told_is_believed_and_no_other_one() {
+    let (url, certificate) = terminal(|typed| typed.to_uppercase());
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let digest = ruko_core::hex(&Sha256::digest(der));
+    for (told, status) in [(digest, 0), ("ab".repeat(32), 75)] {
+        let address = format!("{url}?certificate={told}");
+        let developer = Developer::logged_in(move |seen| match seen.call().as_str() {
+            "POST /apps/shop/dynos" => Some(ok(dyno("run.1234", Some(&address)))),
+            _ => None,
+        });
+        let said = developer.typing(&["run", "-a", "shop", "cat"], "some text");
+        assert_eq!(said.status, status, "{said:?}");
+        match status {
+            0 => assert_eq!(said.out, "welcome\nSOME TEXT"),
+            _ => assert!(said.err.contains("certificate"), "{said:?}"),
+        }
+    }
 }
 
 #[test]

@@ -58,6 +58,28 @@ fn config_vars() {
 }
 
 #[test]
+fn web_settings() {
+    let settings = json!({"check_path": null, "idle_after_seconds": 1800, "force_https": false});
+    let developer = Developer::logged_in(move |seen| match seen.call().as_str() {
+        "GET /apps/shop/web-settings" | "PATCH /apps/shop/web-settings" => Some(ok(settings.clone())),
+        _ => None,
+    });
+    let run = |words: &[&str]| developer.with(words, "", &[("OPENRUKO_APP", "shop")]);
+    let told = "Check:        none: listening is enough\nIdle after:   30m\nForce HTTPS:  off\n";
+    assert_eq!(run(&["web"]).ok().out, format!("=== shop Web Settings\n\n{told}"));
+    assert_eq!(run(&["web", "--json"]).json()["idle_after_seconds"], 1800);
+    let said = run(&["web:set", "--check", "none", "--idle-after", "30m"]).ok();
+    assert_eq!((said.out.as_str(), said.err.contains("⬢ shop... done")), (told, true), "{said:?}");
+    let sent = developer.mock.only("PATCH /apps/shop/web-settings").json();
+    assert_eq!(sent, json!({"check_path": null, "idle_after_seconds": 1800}), "what is not said stays");
+    developer.mock.forget();
+    run(&["web:set", "--check", "/up", "--idle-after", "never", "--force-https", "on"]).ok();
+    let sent = developer.mock.only("PATCH /apps/shop/web-settings").json();
+    assert_eq!(sent, json!({"check_path": "/up", "idle_after_seconds": null, "force_https": true}));
+    run(&["web:set", "--idle-after", "soon"]).says(2, "30m");
+}
+
+#[test]
 fn config_vars_are_edited_in_the_users_editor() {
     let vars = Mutex::new(json!({"A": "1", "B": "two\nlines", "C": "3"}));
     let developer = Developer::logged_in(move |seen| config(seen, &vars));

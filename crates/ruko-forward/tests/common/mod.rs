@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use ruko_forward::{GitTransport, Heroku, Upstream};
+use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned, crypto,
@@ -44,9 +45,15 @@ impl Authority {
 
     /// Server settings with a certificate for these names.
     pub(crate) fn server(&self, names: &[&str]) -> Arc<ServerConfig> {
+        self.server_with_digest(names).0
+    }
+
+    /// The same, and the digest of the certificate.
+    pub(crate) fn server_with_digest(&self, names: &[&str]) -> (Arc<ServerConfig>, String) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let digest = ruko_core::hex(&Sha256::digest(certificate.der()));
         let private = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -54,7 +61,7 @@ impl Authority {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], private)
             .unwrap();
-        Arc::new(config)
+        (Arc::new(config), digest)
     }
 }
 
