@@ -239,3 +239,47 @@ fn what_an_app_has_too_much_of_is_told() {
     node.api.wait_line("heroku[worker.1]: Process exited with status 137");
     node.api.wait_line("heroku[worker.1]: State changed from up to crashed");
 }
+
+#[test]
+fn many_start_and_stop_at_once_and_nothing_is_left() {
+    const MANY: u32 = 50;
+    let (mut node, site) = Site::new();
+    let node = &mut node;
+    let slug = node.slug(&[]);
+    node.start();
+    let began = Instant::now();
+    node.api.want(app("a", Some(release(1, &slug, vec![process("worker", MANY, "exec sleep 1000")])), None));
+    node.api.wait("all of them to be up", |known| {
+        let up = known.dynos.values().filter(|dyno| dyno.state == DynoState::Up).count();
+        (up == MANY as usize).then_some(())
+    });
+    eprintln!("{MANY} dynos were up after {:?}", began.elapsed());
+    eprintln!("their supervisors: {}", supervisors(&node.state_dir()));
+    let began = Instant::now();
+    node.api.remove("a");
+    eventually("all of them to go", || (node.dynos() == 0 && site.containers() == 0).then_some(()));
+    eprintln!("and gone after {:?}", began.elapsed());
+    let lines = node.api.with(|known| known.lines.clone());
+    let ends = lines.iter().filter(|line| line.ends_with("Process exited with status 143")).count();
+    assert_eq!(ends, MANY as usize, "no last line was lost");
+}
+
+/// How much memory of their own supervisors take.
+fn supervisors(state_dir: &Path) -> String {
+    let mut all: Vec<(u64, u64)> = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.contains("--handed-over") && line.contains(state_dir.to_str().unwrap()) {
+            let rollup = fs::read_to_string(entry.path().join("smaps_rollup")).unwrap_or_default();
+            let value = |name: &str| {
+                let line = rollup.lines().find(|line| line.starts_with(name))?;
+                line.split_whitespace().nth(1)?.parse().ok()
+            };
+            all.push((value("Pss:").unwrap_or(0), value("Private_Dirty:").unwrap_or(0)));
+        }
+    }
+    all.sort_unstable();
+    let (pss, dirty) = all[all.len() / 2];
+    format!("{} processes, the median has {pss} kB of PSS, {dirty} kB of them its own and written", all.len())
+}
