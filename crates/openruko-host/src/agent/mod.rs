@@ -13,12 +13,14 @@ mod probe;
 mod reports;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ruko_api_client::{ApiClient, ApiClientError};
 use ruko_api_types::host::{AppsToRun, DynoReport, HostHello, RendezvousPlace};
 use ruko_api_types::log::{LogLine, LogSource};
@@ -107,7 +109,10 @@ pub(crate) fn run(settings: Settings, api: ApiClient) -> Result<Exit, Fault> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // Whoever read this may be gone.
+        .log_internal_errors(false)
         .init();
+    more_files();
     settings::make_dirs(&settings)?;
     let lock = settings.state_dir.join("lock");
     let _lock = Lock::try_take(&lock)?.ok_or_else(|| {
@@ -129,6 +134,16 @@ pub(crate) fn run(settings: Settings, api: ApiClient) -> Result<Exit, Fault> {
     // A call may be held by the API for half a minute.
     runtime.shutdown_background();
     outcome
+}
+
+/// Every dyno takes one open file here. What we start has the same limit, so it is not raised beyond reason.
+fn more_files() {
+    const ENOUGH: u64 = 16384;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < ENOUGH
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, ENOUGH.min(hard), hard);
+    }
 }
 
 /// Stops all dynos of this node and waits for their end.
@@ -249,10 +264,8 @@ impl Agent {
         let adopted = agent.adopt().await?;
         agent.report_all();
         tokio::spawn(watch_apps(calls, HostHello { rendezvous: place }, tell));
-        eprintln!(
-            "openruko-host: running dynos of `{}`, {adopted} adopted",
-            agent.launcher.settings.state_dir.display()
-        );
+        let dir = agent.launcher.settings.state_dir.display();
+        let _ = writeln!(std::io::stderr(), "openruko-host: running dynos of `{dir}`, {adopted} adopted");
         Ok(agent)
     }
 
