@@ -64,6 +64,12 @@ fn the_door_for_git_over_http_knows_nothing_of_repositories() {
     expect_none_of("openruko-git", &unwanted);
 }
 
+/// It has the right to start containers and reads what developers send: no database, no server, no LXC of its own.
+#[test]
+fn the_agent_of_a_node_has_neither_a_database_nor_a_server_nor_lxc() {
+    expect_none_of("openruko-host", &["sqlx", "axum", "hyper", "ruko-lxc", "ruko-http", "ruko-container"]);
+}
+
 #[test]
 fn tools_have_no_async_runtime() {
     for package in ["openruko-serve", "ruko-fetch", "ruko-container", "ruko-dyno", "ruko-slug"] {

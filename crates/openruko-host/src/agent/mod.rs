@@ -13,11 +13,14 @@ mod probe;
 mod reports;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ruko_api_client::{ApiClient, ApiClientError};
 use ruko_api_types::host::{AppsToRun, DynoReport, HostHello, RendezvousPlace};
 use ruko_api_types::log::{LogLine, LogSource};
@@ -30,7 +33,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::level_filters::LevelFilter;
 
@@ -59,6 +62,9 @@ const ADOPT_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is looked at what there is to do even if nothing happens.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// Dynos that start at a time, for each processor. More would not start sooner, and all of them late.
+const STARTS: usize = 3;
+
 /// What the agent is told.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -69,7 +75,7 @@ pub(crate) enum Message {
     /// Something happened of an app.
     Event(String, Event),
     /// A supervisor runs.
-    Launched(Box<Launched>),
+    Launched(Box<Launched>, OwnedSemaphorePermit),
     /// A dyno could not be given a supervisor.
     NeverBegan(String, Failed),
     /// A supervisor says how its dyno is.
@@ -103,7 +109,10 @@ pub(crate) fn run(settings: Settings, api: ApiClient) -> Result<Exit, Fault> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // Whoever read this may be gone.
+        .log_internal_errors(false)
         .init();
+    more_files();
     settings::make_dirs(&settings)?;
     let lock = settings.state_dir.join("lock");
     let _lock = Lock::try_take(&lock)?.ok_or_else(|| {
@@ -125,6 +134,16 @@ pub(crate) fn run(settings: Settings, api: ApiClient) -> Result<Exit, Fault> {
     // A call may be held by the API for half a minute.
     runtime.shutdown_background();
     outcome
+}
+
+/// Every dyno takes one open file here. What we start has the same limit, so it is not raised beyond reason.
+fn more_files() {
+    const ENOUGH: u64 = 16384;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < ENOUGH
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, ENOUGH.min(hard), hard);
+    }
 }
 
 /// Stops all dynos of this node and waits for their end.
@@ -180,6 +199,8 @@ struct Known {
     role: Role,
     release: u64,
     image: ImageName,
+    /// Its turn to start, while it does.
+    start: Option<OwnedSemaphorePermit>,
     /// It has ended.
     ended: bool,
     /// The API was told that it is gone.
@@ -202,6 +223,7 @@ struct Agent {
     reported: HashMap<String, BTreeMap<String, DynoReport>>,
     again: HashMap<String, Millis>,
     known: HashMap<String, Known>,
+    starts: Arc<Semaphore>,
     /// What each starting dyno is to run; taken when it is launched.
     starting: HashMap<String, (String, Start)>,
     probes: HashMap<String, AbortHandle>,
@@ -233,16 +255,17 @@ impl Agent {
             reported: HashMap::new(),
             again: HashMap::new(),
             known: HashMap::new(),
+            starts: Arc::new(Semaphore::new(
+                STARTS * std::thread::available_parallelism().map_or(1, NonZero::get),
+            )),
             starting: HashMap::new(),
             probes: HashMap::new(),
         };
         let adopted = agent.adopt().await?;
         agent.report_all();
         tokio::spawn(watch_apps(calls, HostHello { rendezvous: place }, tell));
-        eprintln!(
-            "openruko-host: running dynos of `{}`, {adopted} adopted",
-            agent.launcher.settings.state_dir.display()
-        );
+        let dir = agent.launcher.settings.state_dir.display();
+        let _ = writeln!(std::io::stderr(), "openruko-host: running dynos of `{dir}`, {adopted} adopted");
         Ok(agent)
     }
 
@@ -346,6 +369,7 @@ impl Agent {
             role: file.role,
             release: file.release,
             image: image.clone(),
+            start: None,
             ended: false,
             told: false,
             dismissed: false,
@@ -372,7 +396,7 @@ impl Agent {
                 gone.iter().for_each(|id| self.want_nothing(id));
             }
             Message::Event(app, event) => self.happened(&app, event),
-            Message::Launched(launched) => self.launched(*launched),
+            Message::Launched(launched, start) => self.launched(*launched, start),
             Message::NeverBegan(id, failed) => {
                 if let Some((app, _)) = self.starting.get(&id) {
                     self.never_began(&app.clone(), &id, failed);
@@ -524,11 +548,14 @@ impl Agent {
         self.starting.insert(start.id.clone(), (app.to_owned(), start.clone()));
         self.tell_images();
         let (images, launcher, ears) = (self.images.clone(), self.launcher.clone(), self.ears.clone());
+        let starts = self.starts.clone();
         let (app, now) = (app.to_owned(), self.clock.now());
         tokio::spawn(async move {
             let id = start.id.clone();
             let launched = async {
                 let image = images.get(&slug).await?;
+                let over = |_| Failed { message: "openruko-host ends".into(), try_again: true };
+                let turn = starts.acquire_owned().await.map_err(over)?;
                 let launch = move || {
                     let file = launcher.file(&app, &start, &image, now)?;
                     launcher.launch(file)
@@ -538,12 +565,12 @@ impl Agent {
                     message: one_line(&fault.message),
                 };
                 let launched = tokio::task::spawn_blocking(launch).await;
-                launched
-                    .map_err(|error| Failed { message: error.to_string(), try_again: true })?
-                    .map_err(fault)
+                let launched =
+                    launched.map_err(|error| Failed { message: error.to_string(), try_again: true })?;
+                launched.map_err(fault).map(|launched| (launched, turn))
             };
             let message = match launched.await {
-                Ok(launched) => Message::Launched(Box::new(launched)),
+                Ok((launched, turn)) => Message::Launched(Box::new(launched), turn),
                 Err(failed) => Message::NeverBegan(id, failed),
             };
             let _ = ears.messages.send(message);
@@ -557,12 +584,15 @@ impl Agent {
         let _ = self.ears.messages.send(Message::Event(app.to_owned(), Event::Ended(id.to_owned(), end)));
     }
 
-    fn launched(&mut self, Launched { dir, file, stream }: Launched) {
+    fn launched(&mut self, Launched { dir, file, stream }: Launched, turn: OwnedSemaphorePermit) {
         let id = file.id.clone();
         let starting = self.starting.remove(&id);
         let stream = UnixStream::from_std(stream).ok();
         let (app, attach) = (file.app.clone(), file.attach);
         self.link(dir, file, stream);
+        if let Some(known) = self.known.get_mut(&id) {
+            known.start = Some(turn);
+        }
         let Some((_, start)) = starting else {
             // It was told to stop meanwhile, and its end was told.
             self.links.ask(&id, Ask::Stop { seconds: 0 });
@@ -577,7 +607,11 @@ impl Agent {
     }
 
     fn state(&mut self, id: &str, state: State) {
-        let Some(app) = self.known.get(id).map(|known| known.app.clone()) else { return };
+        let Some(known) = self.known.get_mut(id) else { return };
+        let app = known.app.clone();
+        if state.stage != Told::Starting {
+            known.start = None;
+        }
         match state.stage {
             Told::Starting => {}
             Told::Running { address } => {

@@ -172,6 +172,21 @@ struct Memory {
     oom_kills: u64,
 }
 
+impl Memory {
+    /// What is to be said of it: that it is short, or was too short for a process.
+    fn judge(&mut self, quota: u64, bytes: u64, limit_hits: u64, oom_kills: u64) -> Vec<String> {
+        let lines = if oom_kills > self.oom_kills {
+            words::killed_for_memory(quota).collect()
+        } else if limit_hits > self.limit_hits && bytes >= quota / 20 * 19 {
+            vec![words::memory(bytes, quota), words::OVER_QUOTA.to_owned()]
+        } else {
+            Vec::new()
+        };
+        (self.limit_hits, self.oom_kills) = (limit_hits, oom_kills);
+        lines
+    }
+}
+
 /// What a poll found something at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
@@ -267,10 +282,10 @@ impl Supervisor {
 
     fn deadlines(&self, now: Instant) -> [Option<Instant>; 9] {
         let unstarted = !self.started && self.ended.is_none();
-        let stop = self.stop.as_ref().filter(|_| self.ended.is_none()).and_then(|stop| match stop {
-            Stop { let_go: true, .. } => Some(stop.kill_at + STOP_SLACK + DESTROY_WITHIN),
-            Stop { killed: true, .. } => Some(stop.kill_at + STOP_SLACK),
-            _ => Some(stop.kill_at),
+        let stop = self.stop.as_ref().filter(|_| self.ended.is_none()).map(|stop| match stop {
+            Stop { let_go: true, .. } => stop.kill_at + STOP_SLACK + DESTROY_WITHIN,
+            Stop { killed: true, .. } => stop.kill_at + STOP_SLACK,
+            _ => stop.kill_at,
         });
         [
             unstarted.then_some(self.begun + START_WITHIN),
@@ -483,7 +498,9 @@ impl Supervisor {
                     }
                 }
                 Some(RunEvent::Usage { memory_bytes, limit_hits, oom_kills }) => {
-                    self.judge_memory(memory_bytes, limit_hits, oom_kills);
+                    let quota = self.file.spec.limits.memory_bytes;
+                    let lines = self.memory.judge(quota, memory_bytes, limit_hits, oom_kills);
+                    lines.into_iter().for_each(|line| self.say(line));
                 }
                 Some(RunEvent::Ended { status, killed, out_of_memory }) => {
                     if killed {
@@ -614,18 +631,6 @@ impl Supervisor {
         }
     }
 
-    fn judge_memory(&mut self, bytes: u64, limit_hits: u64, oom_kills: u64) {
-        let quota = self.file.spec.limits.memory_bytes;
-        let near = bytes >= quota / 20 * 19;
-        if oom_kills > self.memory.oom_kills {
-            words::killed_for_memory(quota).for_each(|line| self.say(line));
-        } else if limit_hits > self.memory.limit_hits && near {
-            self.say(words::memory(bytes, quota));
-            self.say(words::OVER_QUOTA);
-        }
-        self.memory = Memory { limit_hits, oom_kills, ..self.memory };
-    }
-
     fn app_says(&mut self, line: &[u8]) {
         if !self.ring.app(line, Instant::now(), micros()) {
             self.stdout_after = Some(Instant::now() + PAUSE);
@@ -723,5 +728,25 @@ impl Supervisor {
         if let Some(control) = &mut self.control {
             control.tell(&Tell::State(state));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_told_of_when_it_is_short_and_not_before() {
+        const MB: u64 = 1 << 20;
+        let mut memory = Memory::default();
+        assert!(memory.judge(512 * MB, 510 * MB, 0, 0).is_empty(), "it fits");
+        assert!(memory.judge(512 * MB, 300 * MB, 5, 0).is_empty(), "caches met the limit");
+        assert_eq!(
+            memory.judge(512 * MB, 512 * MB, 6, 0),
+            ["Process running mem=512M(100.0%)", "Error R14 (Memory quota exceeded)"]
+        );
+        assert!(memory.judge(512 * MB, 512 * MB, 6, 0).is_empty(), "nothing new");
+        assert_eq!(memory.judge(512 * MB, 100 * MB, 9, 1)[0], "Error R15 (Memory quota vastly exceeded)");
+        assert!(memory.judge(512 * MB, 100 * MB, 9, 1).is_empty());
     }
 }

@@ -26,6 +26,9 @@ const LONG: Millis = 10 * 60 * 1000;
 /// The pause after a start that the machine had no room for.
 const ROOM_PAUSE: Millis = 1000;
 
+/// And the longest.
+const LONGEST_ROOM_PAUSE: Millis = 30_000;
+
 /// The pause after a switch that the API refused.
 const REFUSED_PAUSE: Millis = 1000;
 
@@ -279,10 +282,10 @@ impl App {
         let no_room = end.failed.as_ref().is_some_and(|failed| failed.try_again && dyno.address.is_none());
         let current = self.current().map(|c| c.version);
         if self.candidate().is_some_and(|c| c.version == dyno.release) {
-            let crashes = self.count_crash(&dyno, now);
-            let boot_over = now >= crashes.first + 1000 * PATIENCE;
-            if no_room && !boot_over {
-                self.keep_place(dyno, now + ROOM_PAUSE, end, now, true);
+            let pause = self.pause_for_room(&dyno, now);
+            let patient = self.crashes_of(&dyno, now).first + 1000 * PATIENCE > now;
+            if no_room && patient {
+                self.keep_place(dyno, now + pause, end, now, true);
             } else {
                 let reason = reason(&dyno, end);
                 self.fail(dyno.release, reason, plan);
@@ -292,7 +295,7 @@ impl App {
         if self.is_known() && current != Some(dyno.release) {
             return;
         }
-        let pause = if no_room { ROOM_PAUSE } else { self.pause(&dyno, now) };
+        let pause = if no_room { self.pause_for_room(&dyno, now) } else { self.pause(&dyno, now) };
         if !no_room {
             let was = if dyno.stage == Stage::Up { "up" } else { "starting" };
             plan.actions.push(Action::Say(dyno.id.clone(), words::changed(was, "crashed")));
@@ -300,28 +303,39 @@ impl App {
         self.keep_place(dyno, now + pause, end, now, no_room);
     }
 
-    fn count_crash(&mut self, dyno: &Dyno, now: Millis) -> &Crashes {
+    /// The crashes of dynos in this one's place; none yet when it ran for long or is another one than before.
+    fn crashes_of(&mut self, dyno: &Dyno, now: Millis) -> &mut Crashes {
         let (release, generation) = (dyno.release, dyno.generation);
-        let new = Crashes { release, generation, count: 0, first: now };
+        let new = Crashes { release, generation, count: 0, no_room: 0, first: now };
         let crashes = self.crashes.entry(dyno.name.clone()).or_insert_with(|| new.clone());
         let ran = if dyno.stage == Stage::Up { now.saturating_sub(dyno.since) } else { 0 };
         if crashes.release != release || crashes.generation != generation || ran >= LONG {
             *crashes = new;
         }
-        crashes.count += 1;
         crashes
     }
 
     /// At once the first time, then longer and longer.
     fn pause(&mut self, dyno: &Dyno, now: Millis) -> Millis {
-        match self.count_crash(dyno, now).count {
-            0 | 1 => 0,
+        let crashes = self.crashes_of(dyno, now);
+        (crashes.count, crashes.no_room) = (crashes.count + 1, 0);
+        match crashes.count {
+            1 => 0,
             count => FIRST_PAUSE.saturating_mul(1 << (count - 2).min(20)).min(LONGEST_PAUSE),
         }
     }
 
+    fn pause_for_room(&mut self, dyno: &Dyno, now: Millis) -> Millis {
+        let crashes = self.crashes_of(dyno, now);
+        crashes.no_room += 1;
+        (ROOM_PAUSE << (crashes.no_room - 1).min(10)).min(LONGEST_ROOM_PAUSE)
+    }
+
     /// The dyno is no more, and its place is shown.
     fn keep_place(&mut self, mut dyno: Dyno, retry: Millis, end: &End, now: Millis, starting: bool) {
+        self.dynos.retain(|_, other| {
+            other.is_alive() || !of_name(other, &dyno.name) || other.release != dyno.release
+        });
         dyno.stage = Stage::Crashed { retry, status: end.status, starting };
         (dyno.since, dyno.address, dyno.drain) = (now, None, None);
         self.dynos.insert(dyno.id.clone(), dyno);
@@ -842,8 +856,18 @@ impl App {
             releases.insert(release.version);
             names.extend(targets(release).iter().map(|target| target.name.clone()));
         }
+        // Nor where there is one.
+        let current = self.current().map(|current| (current.version, targets(current)));
+        let (version, all) = current.unwrap_or_default();
+        let met = |target: &&Target<'_>| {
+            self.dynos.values().any(|dyno| dyno.stays() && target.is_met_by(version, dyno))
+        };
+        let there: BTreeSet<_> = all.iter().filter(met).map(|target| target.name.clone()).collect();
         let asleep = self.is_asleep();
         self.dynos.retain(|_, dyno| {
+            if !dyno.is_alive() && there.contains(&dyno.name) && dyno.release == version {
+                return false;
+            }
             let idle = dyno.stage == Stage::Idle;
             dyno.is_alive()
                 || names.contains(&dyno.name) && (idle && asleep || !idle && releases.contains(&dyno.release))

@@ -227,6 +227,8 @@ struct Crashes {
     release: u64,
     generation: u64,
     count: u32,
+    /// How often the machine had no room for it since.
+    no_room: u32,
     /// When the first of the row was.
     first: Millis,
 }

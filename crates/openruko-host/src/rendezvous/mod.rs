@@ -198,6 +198,3 @@ async fn secret(tls: &mut TlsStream<TcpStream>) -> std::io::Result<String> {
     let secret = line.split(|&b| b == b'?').next().unwrap_or_default();
     Ok(hex(&Sha256::digest(secret)))
 }
-
-#[cfg(test)]
-mod tests;

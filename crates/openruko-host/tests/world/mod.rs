@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
 pub(crate) mod api;
+pub(crate) mod client;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -115,7 +116,7 @@ impl Node {
         }
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                println!("agent: {line}");
+                eprintln!("agent: {line}");
             }
         });
         self.agent = Some(agent);
