@@ -9,6 +9,9 @@ use ruko_http::Places;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::log::Logs;
+use crate::log::build_lines::BuildLines;
+use crate::log::drains::Drains;
 use crate::password::Hashing;
 use crate::platform::CallLimit;
 use crate::settings::Settings;
@@ -45,8 +48,12 @@ pub(crate) struct Inner {
     pub(crate) push_ended: Notify,
     /// A push printed something.
     pub(crate) output_grew: Notify,
-    /// Something happened that an app's log tells of.
-    pub(crate) log_grew: Notify,
+    /// The logs of apps.
+    pub(crate) logs: Arc<Logs>,
+    /// What builds printed of lines that are not at their end.
+    pub(crate) build_lines: BuildLines,
+    /// What happens to log drains.
+    pub(crate) drains: Drains,
     /// There is something to be told to webhooks.
     pub(crate) webhooks_due: Notify,
     /// Places for those who read logs: each holds a connection for long.
@@ -75,7 +82,13 @@ impl Deref for Api {
 }
 
 impl Api {
-    pub(crate) fn new(settings: Settings, store: Store, uploads: Option<Uploads>, output_key: Token) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        store: Store,
+        uploads: Option<Uploads>,
+        logs: Logs,
+        output_key: Token,
+    ) -> Self {
         Self(Arc::new(Inner {
             settings,
             store,
@@ -84,7 +97,9 @@ impl Api {
             build_queued: Notify::new(),
             push_ended: Notify::new(),
             output_grew: Notify::new(),
-            log_grew: Notify::new(),
+            logs: Arc::new(logs),
+            build_lines: BuildLines::default(),
+            drains: Drains::default(),
             webhooks_due: Notify::new(),
             log_readers: Places::new(LOG_READERS.0, LOG_READERS.1),
             output_readers: Places::new(OUTPUT_READERS.0, OUTPUT_READERS.1),
@@ -118,6 +133,12 @@ impl Api {
         self.store.look_again().map_or(until, |pause| until.min(Instant::now() + pause))
     }
 
+    /// Forgets the log of an app that is gone, and has its drains end.
+    pub(crate) async fn forget_log(&self, app_id: &str) {
+        self.logs.remove(app_id).await;
+        self.drains.look();
+    }
+
     /// Wakes those who wait for a lease, and those who follow the output of the push.
     pub(crate) fn tell_push_ended(&self) {
         self.push_ended.notify_waiters();
@@ -127,7 +148,13 @@ impl Api {
 
     /// Wakes those who tell of changes: most make a release.
     pub(crate) fn tell_changed(&self) {
-        self.log_grew.notify_waiters();
+        self.logs.tell_all_changed();
+        self.webhooks_due.notify_waiters();
+    }
+
+    /// The same of a change of one app.
+    pub(crate) fn tell_changed_of(&self, app_id: &str) {
+        self.logs.tell_changed(app_id);
         self.webhooks_due.notify_waiters();
     }
 }

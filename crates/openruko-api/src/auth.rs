@@ -17,14 +17,22 @@ pub enum Component {
     Serve,
     /// `openruko admin`: users, apps and what belongs to them.
     Admin,
+    /// openruko-host: what should run, and what does.
+    Host,
+    /// openruko-router: where requests go.
+    Router,
 }
 
 impl Component {
+    const ALL: [Self; 4] = [Self::Serve, Self::Admin, Self::Host, Self::Router];
+
     /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Serve => "serve",
             Self::Admin => "admin",
+            Self::Host => "host",
+            Self::Router => "router",
         }
     }
 }
@@ -39,8 +47,9 @@ impl FromStr for Component {
     type Err = String;
 
     fn from_str(raw: &str) -> Result<Self, String> {
-        [Self::Serve, Self::Admin].into_iter().find(|c| c.as_str() == raw).ok_or_else(|| {
-            format!("names `{}`, which is no component: there are `serve` and `admin`", raw.escape_debug())
+        Self::ALL.into_iter().find(|c| c.as_str() == raw).ok_or_else(|| {
+            let raw = raw.escape_debug();
+            format!("names `{raw}`, which is no component: there are `serve`, `admin`, `host` and `router`")
         })
     }
 }
@@ -49,6 +58,11 @@ impl FromStr for Component {
 pub struct Tokens(Vec<(Component, [u8; 32])>);
 
 impl Tokens {
+    /// Whether a component can call at all.
+    pub(crate) fn has(&self, component: Component) -> bool {
+        self.0.iter().any(|(known, _)| *known == component)
+    }
+
     /// Whose token the request carries. All digests are compared, each in constant time.
     pub(crate) fn component(&self, headers: &HeaderMap) -> Option<Component> {
         let token = headers.get(AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")?;

@@ -3,6 +3,11 @@
 /// A moment, or a span, in milliseconds.
 pub(crate) type Millis = i64;
 
+/// Microseconds since 1970.
+pub(crate) fn now_micros() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}
+
 pub(crate) fn now() -> Millis {
     jiff::Timestamp::now().as_millisecond()
 }
@@ -13,9 +18,10 @@ pub(crate) fn rfc3339(moment: Millis) -> String {
     moment.to_string()
 }
 
-/// The same with microseconds and an offset, as logs have it: `2026-11-22T20:15:00.123000+00:00`.
-pub(crate) fn rfc3339_micros(moment: Millis) -> String {
-    let moment = jiff::Timestamp::from_millisecond(moment).unwrap_or_default();
+/// The same with microseconds and an offset, of microseconds, as logs have it:
+/// `2026-11-22T20:15:00.123000+00:00`.
+pub(crate) fn rfc3339_of_micros(moment: i64) -> String {
+    let moment = jiff::Timestamp::from_microsecond(moment).unwrap_or_default();
     moment.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }
 
@@ -36,7 +42,7 @@ mod tests {
 
     #[test]
     fn moments_in_logs_are_finer() {
-        assert_eq!(rfc3339_micros(1_795_381_402_099), "2026-11-22T21:03:22.099000+00:00");
+        assert_eq!(rfc3339_of_micros(1_795_381_402_099_000), "2026-11-22T21:03:22.099000+00:00");
     }
 
     #[test]

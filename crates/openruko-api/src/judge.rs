@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ruko_api_types::host::{DynoReports, HostHello};
 use ruko_api_types::{Commit, CommitRelease, ConfigVarChange, Head, Manifest, Output, RefUpdate, Stored};
 use ruko_core::names::is_ref_name;
 use ruko_core::{ConfigVarName, message};
@@ -118,8 +119,7 @@ fn release(release: &CommitRelease, settings: &Settings) -> Answer<()> {
 }
 
 fn stored(what: &str, stored: &Stored) -> Answer<()> {
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    require(stored.sha256.len() == 64 && stored.sha256.bytes().all(hex), || {
+    require(is_digest(&stored.sha256), || {
         format!("The SHA-256 of the {what} must be 64 lower-case hexadecimal digits.")
     })?;
     require(stored.bytes > 0 && i64::try_from(stored.bytes).is_ok(), || {
@@ -134,6 +134,43 @@ pub(crate) fn description(text: &str) -> Answer<()> {
 
 fn label(text: &str) -> bool {
     (1..=MAX_LABEL).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// The most dynos of one report.
+const MAX_DYNOS: usize = 10_000;
+
+/// What a host reports is about things that can be.
+pub(crate) fn reports(reports: &DynoReports) -> Answer<()> {
+    require(reports.dynos.len() <= MAX_DYNOS && reports.gone.len() <= MAX_DYNOS, || {
+        format!("A report has at most {MAX_DYNOS} dynos.")
+    })?;
+    for dyno in &reports.dynos {
+        require(ulid::Ulid::from_string(&dyno.id).is_ok(), || {
+            format!("`{}` is no id of a dyno: it must be a ULID.", shown(&dyno.id))
+        })?;
+        require(dyno.command.len() <= MAX_COMMAND && label(&dyno.size), || {
+            format!("The command or the size of {} is too long.", dyno.name)
+        })?;
+        require(i64::try_from(dyno.since).is_ok(), || format!("{} is no time.", dyno.since))?;
+    }
+    Ok(())
+}
+
+/// Where terminals are must be such that a secret can follow it, and its certificate a digest.
+pub(crate) fn hello(hello: &HostHello) -> Answer<()> {
+    let Some(place) = &hello.rendezvous else { return Ok(()) };
+    let rest = place.url.strip_prefix("rendezvous://").unwrap_or_default();
+    let plain = |b: u8| b.is_ascii_graphic() && !b"/?#@".contains(&b);
+    require(rest.contains(':') && rest.len() <= MAX_LABEL && rest.bytes().all(plain), || {
+        format!("`{}` is not of the form rendezvous://HOST:PORT.", shown(&place.url))
+    })?;
+    require(place.certificate.as_deref().is_none_or(is_digest), || {
+        "The digest of a certificate must be 64 lower-case hexadecimal digits.".to_owned()
+    })
+}
+
+fn is_digest(hex: &str) -> bool {
+    hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// Foreign text as it can stand in a message.

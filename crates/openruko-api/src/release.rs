@@ -1,11 +1,19 @@
 //! Making releases: whatever changes what an app runs makes a new one, in the transaction of the change.
+//!
+//! Where a host runs dynos, a release with something to run has to prove itself: it is the app's candidate, and what
+//! served before goes on serving until the host says that requests go to the new dynos ([`serve`]), or that it came
+//! to nothing ([`fail`]). A newer candidate takes its place. Elsewhere a release serves at once.
 
 use ruko_api_types::CommitRelease;
+use ruko_api_types::host::ReleaseStatus;
 use ruko_core::UserName;
 use sqlx::AnyConnection;
 
+use crate::clock;
+use crate::settings::Settings;
+use crate::store::apps::AppRow;
 use crate::store::releases::{self, NewRelease};
-use crate::store::{Sql, apps, config_vars};
+use crate::store::{Sql, apps, config_vars, web};
 use crate::webhooks;
 
 /// What the new release runs.
@@ -21,6 +29,7 @@ pub(crate) enum Runs<'a> {
 /// Makes the app's next release, with its config vars as they are in this transaction, and gives its version.
 pub(crate) async fn make(
     db: &mut AnyConnection,
+    settings: &Settings,
     app_id: &str,
     user: &UserName,
     description: &str,
@@ -33,7 +42,10 @@ pub(crate) async fn make(
         Runs::Built { slug, .. } => Some(*slug),
         Runs::Same { slug, .. } => *slug,
     };
-    let new = NewRelease { version, description, user, slug_id, config_vars: &config_vars };
+    let proves = settings.runs_dynos && slug_id.is_some();
+    let status = if proves { ReleaseStatus::Pending } else { ReleaseStatus::Succeeded };
+    expire_candidate(db, app_id).await?;
+    let new = NewRelease { version, description, user, slug_id, status, config_vars: &config_vars };
     releases::insert(db, app_id, new).await?;
     match runs {
         Runs::Nothing => {}
@@ -42,27 +54,69 @@ pub(crate) async fn make(
             releases::copy_process_types(db, (from, earlier), (app_id, version)).await?;
         }
     }
-    webhooks::tell_release(db, app_id, version).await?;
+    match proves {
+        true => {
+            releases::note_phase(db, app_id, version).await?;
+            releases::forget_old_output(db, app_id, version).await?;
+            apps::set_candidate(db, app_id, Some(version)).await?;
+            // Its dynos start beside the others.
+            web::rouse(db, app_id, clock::now()).await?;
+        }
+        false => apps::serve(db, app_id, version).await?,
+    }
+    webhooks::tell_release(db, app_id, version, "create").await?;
     Ok(version)
 }
 
-/// A release that runs what the current one does: only something beside it changed.
+/// A candidate that is there has been overtaken.
+async fn expire_candidate(db: &mut AnyConnection, app_id: &str) -> Sql<()> {
+    let app = apps::by_id(db, app_id).await?;
+    let Some(version) = app.candidate else { return Ok(()) };
+    releases::end(db, app_id, version, ReleaseStatus::Expired, None).await?;
+    webhooks::tell_release(db, app_id, version, "update").await
+}
+
+/// The candidate serves from now on.
+pub(crate) async fn serve(db: &mut AnyConnection, app_id: &str, version: u64) -> Sql<()> {
+    releases::end(db, app_id, version, ReleaseStatus::Succeeded, None).await?;
+    apps::serve(db, app_id, version).await?;
+    webhooks::tell_release(db, app_id, version, "update").await
+}
+
+/// The candidate did not prove itself: what served goes on serving.
+pub(crate) async fn fail(db: &mut AnyConnection, app_id: &str, version: u64, reason: &str) -> Sql<()> {
+    releases::end(db, app_id, version, ReleaseStatus::Failed, Some(reason)).await?;
+    apps::set_candidate(db, app_id, None).await?;
+    webhooks::tell_release(db, app_id, version, "update").await
+}
+
+/// Where no host runs dynos any more nobody would ever judge the candidates that are left: they serve.
+pub(crate) async fn settle(db: &mut AnyConnection) -> Sql<()> {
+    for (app_id, version) in releases::pending(db).await? {
+        serve(db, &app_id, version).await?;
+    }
+    Ok(())
+}
+
+/// A release that runs what the last one does ([`AppRow::base`]): only something beside it changed.
 pub(crate) async fn repeat(
     db: &mut AnyConnection,
-    app_id: &str,
-    current: u64,
+    settings: &Settings,
+    app: &AppRow,
     user: &UserName,
     description: &str,
 ) -> Sql<u64> {
-    let release = releases::find(db, app_id, current).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let (app_id, base) = (app.id.as_str(), app.base());
+    let release = releases::find(db, app_id, base).await?.ok_or(sqlx::Error::RowNotFound)?;
     let slug = release.slug.as_ref().map(|slug| slug.id.as_str());
-    make(db, app_id, user, description, Runs::Same { slug, app_id, version: current }).await
+    make(db, settings, app_id, user, description, Runs::Same { slug, app_id, version: base }).await
 }
 
 /// A release that runs what an earlier one of the app with this slug ran, and has its config vars. Where
 /// these were not recorded, they stay as they are.
 pub(crate) async fn back_to(
     db: &mut AnyConnection,
+    settings: &Settings,
     app_id: &str,
     (slug, earlier): (&str, u64),
     user: &UserName,
@@ -71,5 +125,5 @@ pub(crate) async fn back_to(
         config_vars::replace(db, app_id, &vars).await?;
     }
     let runs = Runs::Same { slug: Some(slug), app_id, version: earlier };
-    make(db, app_id, user, &format!("Rollback to v{earlier}"), runs).await
+    make(db, settings, app_id, user, &format!("Rollback to v{earlier}"), runs).await
 }

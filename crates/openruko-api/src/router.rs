@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use crate::api::Api;
-use crate::auth::Component::{self, Admin, Serve};
+use crate::auth::Component::{self, Admin, Host, Router as Routes, Serve};
 use crate::controllers::{
-    access, app, audit, builds, collaborators, commits, config_vars, fetches, keys, output, pushes, releases,
-    tokens, user,
+    access, app, audit, builds, collaborators, commits, config_vars, fetches, hosts, keys, logs, output,
+    pushes, release_output, releases, routes, tokens, user,
 };
 use crate::errors::ApiFault;
 
@@ -24,8 +24,14 @@ const SMALL: usize = 64 << 10;
 /// Pieces of output, in bytes.
 const PIECE: usize = 1 << 20;
 
+/// Lines of logs, in bytes.
+const BATCH: usize = ruko_api_types::log::MAX_BODY;
+
 /// Commits, in bytes: ten thousand refs need more than two MiB.
 const COMMIT: usize = 4 << 20;
+
+/// Reports of all dynos of a host, in bytes: the command of each may have 32 KiB.
+const REPORTS: usize = 16 << 20;
 
 /// A change of config vars: JSON may write a byte of the 1 MiB that is allowed as six.
 const CONFIG: usize = 7 << 20;
@@ -57,6 +63,9 @@ fn calls() -> Vec<Call> {
     use Method as M;
     const SERVE: &[Component] = &[Serve];
     const ADMIN: &[Component] = &[Admin];
+    const HOST: &[Component] = &[Host];
+    const ROUTER: &[Component] = &[Routes];
+    const LINES: &[Component] = &[Host, Routes];
     vec![
         call(M::GET,    "/internal/keys",                                SERVE, SMALL,  get(keys::owner)),
         call(M::POST,   "/internal/authenticate",                        SERVE, SMALL,  post(tokens::owner)),
@@ -68,8 +77,19 @@ fn calls() -> Vec<Call> {
         call(M::POST,   "/internal/pushes/{id}/abort",                   SERVE, SMALL,  post(pushes::abort)),
         call(M::POST,   "/internal/pushes/{id}/output",                  SERVE, PIECE,  post(output::append)),
         call(M::GET,    "/internal/pushes/{id}/output",                  ADMIN, SMALL,  get(output::show)),
+        call(M::POST,   "/internal/logs",                                LINES,  BATCH,  post(logs::take)),
         call(M::POST,   "/internal/builds/take",                         SERVE, SMALL,  post(builds::take)),
         call(M::GET,    "/internal/builds/{id}/source",                  SERVE, SMALL,  get(builds::source)),
+        call(M::GET,    "/internal/apps/{app}/releases/{version}/progress", SERVE, SMALL, get(release_output::progress)),
+        call(M::PUT,    "/internal/host",                                HOST,  SMALL,  put(hosts::hello)),
+        call(M::GET,    "/internal/host/apps",                           HOST,  SMALL,  get(hosts::list)),
+        call(M::POST,   "/internal/host/dynos",                          HOST,  REPORTS, post(hosts::report)),
+        call(M::POST,   "/internal/host/apps/{id}/switch",               HOST,  SMALL,  post(hosts::switch)),
+        call(M::POST,   "/internal/host/apps/{id}/releases/{version}/fail",   HOST, SMALL, post(hosts::fail)),
+        call(M::POST,   "/internal/host/apps/{id}/releases/{version}/output", HOST, PIECE, post(hosts::output)),
+        call(M::GET,    "/internal/router/apps",                         ROUTER, SMALL, get(routes::list)),
+        call(M::POST,   "/internal/router/wake",                         ROUTER, SMALL, post(routes::wake)),
+        call(M::POST,   "/internal/router/activity",                     ROUTER, PIECE, post(routes::activity)),
         call(M::POST,   "/internal/users",                               ADMIN, SMALL,  post(user::create)),
         call(M::GET,    "/internal/users",                               ADMIN, SMALL,  get(user::list)),
         call(M::PATCH,  "/internal/users/{user}",                        ADMIN, SMALL,  patch(user::change)),
@@ -91,6 +111,7 @@ fn calls() -> Vec<Call> {
         call(M::PUT,    "/internal/apps/{app}/buildpacks",               ADMIN, SMALL,  put(app::set_buildpacks)),
         call(M::GET,    "/internal/apps/{app}/releases",                 ADMIN, SMALL,  get(releases::list)),
         call(M::GET,    "/internal/apps/{app}/builds",                   ADMIN, SMALL,  get(builds::list)),
+        call(M::GET,    "/internal/apps/{app}/log",                      ADMIN, SMALL,  get(logs::list)),
         call(M::GET,    "/internal/audit",                               ADMIN, SMALL,  get(audit::list)),
     ]
 }

@@ -11,9 +11,12 @@ use tokio::runtime::Runtime;
 use crate::api::Api;
 use crate::controllers::{builds, sources};
 use crate::database::Database;
+use crate::log::{self, Logs, drains};
 use crate::platform;
+use crate::release;
 use crate::router::router;
 use crate::settings::Settings;
+use crate::sleep;
 use crate::store::{Store, StoreError, dialect, server_secrets};
 use crate::token::Token;
 use crate::uploads::Uploads;
@@ -43,8 +46,12 @@ impl Server {
         };
         let store = Store::open(&settings.database).await.map_err(unusable)?;
         let uploads = settings.uploads.as_deref().map(uploads).transpose()?;
+        let logs = logs(settings.logs.as_deref())?;
         let output_key = output_key(&store).await.fault("cannot use the database")?;
-        Ok(Self { api: Api::new(settings, store, uploads, output_key), internal, public })
+        if !settings.runs_dynos {
+            settle(&store).await.fault("cannot use the database")?;
+        }
+        Ok(Self { api: Api::new(settings, store, uploads, logs, output_key), internal, public })
     }
 
     /// The address of the internal API; with port 0 configured, the one that was given.
@@ -66,12 +73,18 @@ impl Server {
             stop.await;
             api.stop();
         };
+        if let Err(error) = drains::begin(&api).await {
+            tracing::error!(cause = ruko_core::exit::chain(&error), "log drains cannot be looked up");
+        }
+        let drains = tokio::spawn(drains::deliver(api.clone()));
         let webhooks = tokio::spawn(webhooks::deliver(api.clone()));
         let tidying = tokio::spawn(keep_tidy(api.clone()));
+        let sleeping = tokio::spawn(sleep::watch(api.clone()));
         ruko_http::serve(doors, stop).await;
         tidying.abort();
-        // It ends as soon as the API stops, after what it is sending at that moment.
-        let _ = webhooks.await;
+        sleeping.abort();
+        // They end as soon as the API stops, after what they are sending at that moment.
+        let _ = tokio::join!(webhooks, drains);
         api.store.close().await;
     }
 
@@ -90,6 +103,13 @@ fn uploads(dir: &Path) -> Result<Uploads, Fault> {
         .map_err(|fault| fault.hint("its parent must exist and belong to the user that runs openruko-api"))
 }
 
+fn logs(dir: Option<&Path>) -> Result<Logs, Fault> {
+    let what = format!("cannot use the directory of logs `{}`", dir.unwrap_or(Path::new("")).display());
+    Logs::at(dir)
+        .fault(what)
+        .map_err(|fault| fault.hint("its parent must exist and belong to the user that runs openruko-api"))
+}
+
 async fn output_key(store: &Store) -> Result<Token, sqlx::Error> {
     let fresh = Token::generate_plain().map_err(|_| sqlx::Error::Protocol("no random bytes".to_owned()))?;
     let mut db = store.write().await?;
@@ -98,19 +118,28 @@ async fn output_key(store: &Store) -> Result<Token, sqlx::Error> {
     Ok(key)
 }
 
-/// Gives up from time to time the builds that nobody takes up, and removes the tarballs that nobody builds.
+async fn settle(store: &Store) -> Result<(), sqlx::Error> {
+    let mut db = store.write().await?;
+    release::settle(&mut db).await?;
+    db.commit().await
+}
+
+/// Gives up from time to time the builds and the one-off dynos that nobody takes up, and removes the tarballs that
+/// nobody builds and the logs of apps that are gone.
 async fn keep_tidy(api: Api) {
     let mut due = tokio::time::interval(TIDY_EVERY);
     loop {
         due.tick().await;
         let tidied = async {
             builds::give_up_waiting(&api).await?;
+            sleep::give_up_one_offs(&api).await?;
+            log::tidy(&api).await?;
             sources::tidy(&api).await
         };
         if let Err(error) = tidied.await {
             tracing::warn!(
                 cause = ruko_core::exit::chain(&error),
-                "old builds and tarballs were not removed"
+                "old builds, tarballs and logs were not removed"
             );
         }
     }

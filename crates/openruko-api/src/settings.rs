@@ -9,8 +9,9 @@ use ruko_core::names::is_ref_name;
 use ruko_core::{AppName, PushId, StackName, TemplateName};
 use ruko_http::{Bounds, Listen};
 
-use crate::auth::Tokens;
+use crate::auth::{Component, Tokens};
 use crate::database::{BadDatabase, plain_path};
+use crate::dyno_size::Sizes;
 use crate::store::Place;
 
 /// The longest term of a lease: so long would an app be closed after a crash.
@@ -40,6 +41,8 @@ pub struct Settings {
     pub(crate) storage: String,
     /// Where tarballs wait to be built, where they may.
     pub(crate) uploads: Option<PathBuf>,
+    /// Where the logs of apps are kept, where they are.
+    pub(crate) logs: Option<PathBuf>,
     pub(crate) url: String,
     pub(crate) web_url: String,
     pub(crate) stack: StackName,
@@ -47,6 +50,10 @@ pub struct Settings {
     pub(crate) deploy_refs: Vec<String>,
     pub(crate) lease: Duration,
     pub(crate) tokens: Tokens,
+    /// A host runs dynos: releases have to prove themselves there.
+    pub(crate) runs_dynos: bool,
+    /// What dynos of each size get.
+    pub(crate) sizes: Sizes,
     pub(crate) limits: BuildLimits,
     /// The Platform API, where there is one.
     pub public: Option<Public>,
@@ -112,18 +119,22 @@ impl TryFrom<&ApiConfig> for Settings {
     type Error = BadSetting;
 
     fn try_from(config: &ApiConfig) -> Result<Self, BadSetting> {
+        let tokens = Tokens::try_from(&config.components).map_err(|rule| bad("components", rule))?;
         Ok(Self {
             listen: config.listen,
             database: database(config)?,
             storage: storage(&config.storage)?,
-            uploads: uploads(config.uploads.as_deref())?,
+            uploads: absolute("uploads", config.uploads.as_deref())?,
+            logs: absolute("logs", config.logs.as_deref())?,
             url: url("url", &config.url)?,
             web_url: app_url("web_url", &config.web_url)?,
             stack: config.stack.clone(),
             template: config.template.clone(),
             deploy_refs: deploy_refs(&config.deploy_refs)?,
             lease: lease(config.lease_seconds)?,
-            tokens: Tokens::try_from(&config.components).map_err(|rule| bad("components", rule))?,
+            runs_dynos: tokens.has(Component::Host),
+            tokens,
+            sizes: Sizes::try_from(&config.dyno_sizes).map_err(|rule| bad("dyno_sizes", rule))?,
             limits: limits(config.limits)?,
             public: config.public.as_ref().map(Public::try_from).transpose()?,
         })
@@ -163,10 +174,10 @@ fn storage(raw: &str) -> Result<String, BadSetting> {
     })
 }
 
-fn uploads(raw: Option<&Path>) -> Result<Option<PathBuf>, BadSetting> {
+fn absolute(key: &'static str, raw: Option<&Path>) -> Result<Option<PathBuf>, BadSetting> {
     match raw {
         Some(path) if !path.is_absolute() => {
-            Err(bad("uploads", format!("`{}` is not an absolute path", path.display())))
+            Err(bad(key, format!("`{}` is not an absolute path", path.display())))
         }
         path => Ok(path.map(Path::to_owned)),
     }
@@ -275,6 +286,7 @@ pub(crate) mod tests {
             ("storage", "storage = 's3://bucket'"),
             ("url", "url = '127.0.0.1:5000'"),
             ("uploads", "uploads = 'relative'"),
+            ("logs", "logs = 'relative'"),
             ("web_url", "web_url = 'http://localhost/'"),
             ("deploy_refs", "deploy_refs = []"),
             ("deploy_refs", "deploy_refs = ['main']"),

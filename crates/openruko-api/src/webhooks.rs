@@ -97,8 +97,13 @@ pub(crate) async fn tell(db: &mut AnyConnection, webhooks: &[WebhookRow], event:
     Ok(())
 }
 
-/// Tells of a release that was made in this transaction.
-pub(crate) async fn tell_release(db: &mut AnyConnection, app_id: &str, version: u64) -> Sql<()> {
+/// Tells of a release that was made in this transaction (`create`), or ended in it (`update`).
+pub(crate) async fn tell_release(
+    db: &mut AnyConnection,
+    app_id: &str,
+    version: u64,
+    action: &str,
+) -> Sql<()> {
     let wanting = wanting(db, app_id, "api:release").await?;
     if wanting.is_empty() {
         return Ok(());
@@ -107,16 +112,16 @@ pub(crate) async fn tell_release(db: &mut AnyConnection, app_id: &str, version: 
     let data = json!({
         "id": public_id(&release.id),
         "version": release.version,
-        "status": release.status,
+        "status": releases::status_word(release.status),
         "description": release.description,
-        "current": true,
+        "current": apps::by_id(db, app_id).await?.serving == version,
         "user": { "email": release.user_address() },
         "app": app(db, app_id).await?,
         "slug": release.slug.as_ref().map(|slug| json!({ "id": public_id(&slug.id) })),
         "created_at": clock::rfc3339(release.created_at),
         "updated_at": clock::rfc3339(release.updated_at),
     });
-    let event = Event { kind: "api:release", action: "create", data, user: &release.user };
+    let event = Event { kind: "api:release", action, data, user: &release.user };
     tell(db, &wanting, &event).await
 }
 
@@ -308,7 +313,7 @@ impl Resolver for Judged {
 
 /// Whether an address is of the internet at large: <https://www.iana.org/assignments/iana-ipv4-special-registry>
 /// and its sibling for IPv6.
-fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => match embedded(v6) {

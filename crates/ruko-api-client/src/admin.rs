@@ -72,6 +72,24 @@ impl ApiClient {
         self.delete(&format!("/internal/users/{name}/two-factor"))?.done()
     }
 
+    /// The last lines of an app's log, oldest first; of a dyno or process type, or of a source, alone.
+    ///
+    /// # Errors
+    /// `Refused` with 404; or the API cannot be reached.
+    pub fn log(
+        &self,
+        app: &AppName,
+        lines: u32,
+        dyno: Option<&str>,
+        source: Option<&str>,
+    ) -> Result<Vec<String>, ApiClientError> {
+        let only = |key: &str, name: Option<&str>| {
+            name.map_or_else(String::new, |name| format!("&{key}={}", escape(name)))
+        };
+        let (dyno, source) = (only("dyno", dyno), only("source", source));
+        self.get(&format!("/internal/apps/{app}/log?lines={lines}{dyno}{source}"))?.json()
+    }
+
     /// Who did what, newest first; of one app, or of everything.
     ///
     /// # Errors

@@ -17,10 +17,25 @@ const SHOWN: usize = 300;
 /// The largest answer that is read, in bytes. The largest that the API gives is a long listing.
 const MAX_ANSWER: u64 = 64 << 20;
 
+/// The largest of those that tell of apps: each has its config vars, once for each release and one-off dyno that
+/// runs.
+pub(crate) const MAX_APPS: u64 = 256 << 20;
+
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// What a call that is held may take beyond that, in seconds.
+const BEYOND: u64 = 10;
+
+/// The longest that the API holds a call, in seconds.
+const HELD: u64 = 30;
 
 /// Above the thirty seconds that the API may hold a call.
 const WHOLE_CALL: Duration = Duration::from_secs(40);
+
+/// How long a call may take that the API holds for so many seconds.
+pub(crate) fn held(seconds: u64) -> Duration {
+    Duration::from_secs(seconds.min(HELD) + BEYOND)
+}
 
 /// Everything but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -163,6 +178,16 @@ impl Answer<'_> {
         self.success()?.parse()
     }
 
+    /// What changed, at most so many bytes; none where the API says that one has to start over.
+    pub(crate) fn changes<T: DeserializeOwned>(self, max_bytes: u64) -> Result<Option<T>, ApiClientError> {
+        if self.status() == 410 {
+            return Ok(None);
+        }
+        let mut answer = self.success()?;
+        let body = answer.read_up_to(max_bytes)?;
+        serde_json::from_slice(&body).map(Some).map_err(|e| answer.bad(e.to_string()))
+    }
+
     /// A success without a body that matters.
     pub(crate) fn done(self) -> Result<(), ApiClientError> {
         self.success().map(drop)
@@ -203,7 +228,11 @@ impl Answer<'_> {
     }
 
     fn read(&mut self) -> Result<Vec<u8>, ApiClientError> {
-        let body = self.response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
+        self.read_up_to(MAX_ANSWER)
+    }
+
+    fn read_up_to(&mut self, max_bytes: u64) -> Result<Vec<u8>, ApiClientError> {
+        let body = self.response.body_mut().with_config().limit(max_bytes).read_to_vec();
         body.map_err(|source| self.client.unreachable(source))
     }
 

@@ -1,13 +1,16 @@
 //! The client of openruko's internal API: one typed method per call, synchronous.
 //!
-//! Every call has an end: five seconds to connect, forty for the whole call (opening a push may be held
-//! for thirty while another push has the lease). Only following a build's output lasts as long as the
+//! Every call has an end: five seconds to connect, forty for the whole call. A call that the API may hold (for a
+//! lease, for changes; thirty seconds at most) takes ten seconds longer than it was willing to wait at the most,
+//! so that whoever wants to be able to stop waits for less. Only following a build's output lasts as long as the
 //! build. Proxies of the environment are not used and redirections not followed: the token goes to the
 //! configured address and nowhere else.
 
 mod admin;
 mod error;
+mod host;
 mod http;
+mod router;
 mod serve;
 
 pub use admin::Made;

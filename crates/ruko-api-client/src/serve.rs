@@ -3,13 +3,14 @@
 use std::io::Read;
 use std::time::Duration;
 
+use ruko_api_types::host::ReleaseProgress;
 use ruko_api_types::{
     Abort, Access, Authenticate, Authenticated, Commit, Committed, Fetch, Holder, INSUFFICIENT_SCOPE,
     INVALID_TOKEN, KeyOwner, OpenFetch, OpenPush, Output, Push, TakeBuild,
 };
 use ruko_core::{AppName, PushId, UserName};
 
-use crate::http::escape;
+use crate::http::{escape, held};
 use crate::{ApiClient, ApiClientError};
 
 /// The answer to opening a push.
@@ -156,6 +157,23 @@ impl ApiClient {
     /// repeated.
     pub fn commit(&self, push: &PushId, commit: &Commit) -> Result<Committed, ApiClientError> {
         self.post(&format!("/internal/pushes/{push}/commit"), commit)?.json()
+    }
+
+    /// How far a release is, waiting for at most so many seconds (30 at most) until its release phase has printed
+    /// something beyond `output_from`, its dynos changed, or it is pending no more.
+    ///
+    /// # Errors
+    /// `Refused` with 404 when there is no such app or release; or the API cannot be reached.
+    pub fn release_progress(
+        &self,
+        app: &AppName,
+        version: u64,
+        output_from: u64,
+        wait_seconds: u64,
+    ) -> Result<ReleaseProgress, ApiClientError> {
+        let asked = format!("output_from={output_from}&wait_seconds={wait_seconds}");
+        let path = format!("/internal/apps/{app}/releases/{version}/progress?{asked}");
+        self.get_within(&path, held(wait_seconds))?.json()
     }
 
     /// Ends a push that came to nothing, with the reason, and gives the lease back. A push that has

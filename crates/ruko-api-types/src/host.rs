@@ -32,7 +32,9 @@ pub struct RendezvousPlace {
 
 /// `GET /internal/host/apps?after=REVISION&wait_seconds=N`: the apps that changed after a revision, those of the
 /// lowest revisions first; 0 is before everything. Where there is none, the API holds the call for at most so many
-/// seconds (30 at most).
+/// seconds (30 at most). 410 (`start_over`) where the API cannot tell what changed since: its database was put back
+/// to an earlier state, or it has forgotten which apps went. Whoever gets that, as whoever starts, asks after 0 and
+/// goes on until there is no more; apps of which it was not told then are there no more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AppsToRun {
     /// What to ask after the next time.
@@ -41,7 +43,7 @@ pub struct AppsToRun {
     pub more: bool,
     /// What should run of each. An app of which nothing should run is told of, too, with nothing to run.
     pub apps: Vec<AppToRun>,
-    /// Ids of apps that are there no more.
+    /// Ids of apps that are there no more. Not told after 0.
     pub gone: Vec<String>,
 }
 
@@ -230,7 +232,8 @@ pub struct DynoReport {
 }
 
 /// `POST /internal/host/apps/{id}/switch`: from now on requests go to these dynos and to no others. A candidate
-/// becomes the current release by it. 204; 409 when the release is neither candidate nor current any more.
+/// becomes the current release by it. 204; 404 when the app is gone; 409 when the release is neither candidate nor
+/// current any more; 422 when a dyno is not one of this release that was reported up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switch {
     /// The version of the release.
@@ -240,7 +243,7 @@ pub struct Switch {
 }
 
 /// `POST /internal/host/apps/{id}/releases/{version}/fail`: the candidate did not prove itself, and the current
-/// release stays. 204; 409 when it is the candidate no more.
+/// release stays. 204, also when it was said before; 404 when the app is gone; 409 when it is the candidate no more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailRelease {
     /// One line for the developer: `web.1: R10 (Boot timeout): …`.

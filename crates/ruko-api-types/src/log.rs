@@ -8,7 +8,11 @@ pub const MAX_TEXT: usize = 10_000;
 /// The most lines of one call.
 pub const MAX_LINES: usize = 1000;
 
-/// `POST /internal/logs`: lines in the order in which they were said. 204.
+/// The largest body of a call, in bytes. (JSON may write a byte of a text as six.)
+pub const MAX_BODY: usize = 16 << 20;
+
+/// `POST /internal/logs`: lines in the order in which they were said. 204; a 422 is
+/// final: the batch will not be taken. What a line may not have, such as line breaks, is replaced in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLines {
     /// Who sends: a ULID that it made up when it started.

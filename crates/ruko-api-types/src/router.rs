@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::AppRef;
 
 /// `GET /internal/router/apps?after=REVISION&wait_seconds=N`: the apps that changed after a revision, as in
-/// [`crate::host::AppsToRun`]; the revisions are the same.
+/// [`crate::host::AppsToRun`], 410 included; the revisions are the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutedApps {
     /// What to ask after the next time.

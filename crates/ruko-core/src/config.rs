@@ -85,6 +85,9 @@ pub struct ApiConfig {
     /// The directory, an absolute path, in which tarballs wait to be built. Without it there are no builds but
     /// by `git push`.
     pub uploads: Option<PathBuf>,
+    /// The directory, an absolute path, in which the logs of apps are kept. Without it the last lines of each are
+    /// kept in memory alone.
+    pub logs: Option<PathBuf>,
     /// The base URL under which the other components reach this API.
     pub url: String,
     /// The public address of an app, `{app}` standing for its name.
@@ -104,8 +107,21 @@ pub struct ApiConfig {
     /// The bounds of a build.
     #[serde(default)]
     pub limits: BuildLimits,
+    /// What dynos of a size get, by the size's name, where that is not what Heroku gives them.
+    #[serde(default)]
+    pub dyno_sizes: BTreeMap<String, DynoSizeConfig>,
     /// What developers reach: the Platform API. Without it there is the internal API alone.
     pub public: Option<PublicConfig>,
+}
+
+/// `[api.dyno_sizes]`: `standard-1x = { memory_bytes = …, pids = … }`. What is left out stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DynoSizeConfig {
+    /// Memory, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
 }
 
 /// `[api.public]`: the Platform API, which the Heroku CLI and `openruko` speak.

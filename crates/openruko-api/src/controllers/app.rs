@@ -62,6 +62,7 @@ pub(crate) async fn destroy(State(api): State<Api>, At(app): At<AppName>) -> Ans
     }
     let objects = discard(&mut db, &app.id).await?;
     db.commit().await?;
+    api.forget_log(&app.id).await;
     let discard = objects.iter().map(|key| api.settings.object(key)).collect();
     Ok(Json(Destroyed { app: AppRef { id: app.id, name: app.name }, discard }))
 }
@@ -88,7 +89,7 @@ pub(crate) async fn make(
     owner: &UserRow,
 ) -> Answer<AppRow> {
     let id = apps::insert(db, name, owner, &api.settings.stack).await?;
-    release::make(db, &id, &owner.name, "Initial release", Runs::Nothing).await?;
+    release::make(db, &api.settings, &id, &owner.name, "Initial release", Runs::Nothing).await?;
     Ok(apps::by_id(db, &id).await?)
 }
 
@@ -115,7 +116,7 @@ async fn described(db: &mut AnyConnection, api: &Api, app: AppRow) -> Answer<App
         owner: app.owner,
         stack: app.stack,
         repo_version: app.repo_version,
-        release: app.release,
+        release: app.serving,
         push,
         created_at: clock::rfc3339(app.created_at),
     })

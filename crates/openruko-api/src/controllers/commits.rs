@@ -70,7 +70,7 @@ async fn carry_out(
     };
     let tarball = wanted.as_ref().map(|wanted| &wanted.tarball);
     let release = match &commit.release {
-        Some(built) => Some(release(db, push, app, built, tarball).await?),
+        Some(built) => Some(release(db, api, push, app, built, tarball).await?),
         None => None,
     };
     let answer = Committed {
@@ -111,6 +111,7 @@ async fn store_repo(
 
 async fn release(
     db: &mut AnyConnection,
+    api: &Api,
     push: &PushRow,
     app: &AppRow,
     built: &CommitRelease,
@@ -119,7 +120,8 @@ async fn release(
     let stack = app.build_stack.as_ref().unwrap_or(&app.stack);
     slugs::insert(db, &app.id, &push.id, &push.slug_key, stack.as_str(), built, tarball).await?;
     let runs = Runs::Built { slug: push.id.as_str(), built };
-    Ok(release::make(db, &app.id, &push.user, &description(built, tarball), runs).await?)
+    let description = description(built, tarball);
+    Ok(release::make(db, &api.settings, &app.id, &push.user, &description, runs).await?)
 }
 
 /// As Heroku words it: the commit's first digits, or what the tarball is called.

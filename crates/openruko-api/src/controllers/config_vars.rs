@@ -36,7 +36,7 @@ pub(crate) async fn change(
     let change = judge::config_vars(config_vars::of_app(&mut db, &app.id).await?, change)?;
     if !change.is_empty() {
         config_vars::apply(&mut db, &app.id, &change).await?;
-        release::repeat(&mut db, &app.id, app.release, &admin()?, &change.description()).await?;
+        release::repeat(&mut db, &api.settings, &app, &admin()?, &change.description()).await?;
         db.commit().await?;
         api.tell_changed();
     }

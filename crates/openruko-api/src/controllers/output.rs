@@ -22,6 +22,7 @@ use crate::clock::{self, Millis};
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{Asked, At, Body};
 use crate::judge;
+use crate::log::build_lines;
 use crate::store::output::{self, Piece};
 use crate::store::pushes::PushRow;
 
@@ -55,7 +56,8 @@ pub(crate) async fn append(
             output::append(&mut db, &id, &piece, reaches).await?;
             db.commit().await?;
             api.output_grew.notify_waiters();
-            api.log_grew.notify_waiters();
+            api.logs.tell_changed(&push.app_id);
+            build_lines::tell(&api, &push, &piece.text).await;
         }
         Ok(StatusCode::NO_CONTENT)
     })

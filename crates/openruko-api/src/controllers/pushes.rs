@@ -27,7 +27,7 @@ use crate::extract::{At, Body};
 use crate::places;
 use crate::store::apps::AppRow;
 use crate::store::pushes::{self, NewPush, PushRow};
-use crate::store::{apps, buildpacks, config_vars, repos};
+use crate::store::{Write, apps, buildpacks, config_vars, repos};
 use crate::webhooks;
 
 /// The longest that a call waits for a lease, in seconds.
@@ -241,12 +241,7 @@ pub(super) async fn push_named(db: &mut AnyConnection, id: &PushId) -> Answer<Pu
 }
 
 /// Ends the transaction; a lease that ran out is recorded as such.
-pub(super) async fn write_down_if_lost(
-    api: &Api,
-    mut db: sqlx::Transaction<'static, sqlx::Any>,
-    push: &PushRow,
-    now: Millis,
-) -> Answer<()> {
+pub(super) async fn write_down_if_lost(api: &Api, mut db: Write, push: &PushRow, now: Millis) -> Answer<()> {
     if push.status(now) == BuildStatus::Lost {
         pushes::lose(&mut db, push).await?;
         webhooks::tell_build(&mut db, push, None).await?;

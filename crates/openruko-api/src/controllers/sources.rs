@@ -25,6 +25,7 @@ mod tests {
 
     use super::*;
     use crate::controllers::builds::give_up_waiting;
+    use crate::log::Logs;
     use crate::store::pushes::{self, NewPush};
     use crate::store::{Store, apps, builds, users};
     use crate::token::Token;
@@ -66,7 +67,13 @@ mod tests {
             let store = Store::in_dir(dir.path()).await;
             let uploads = Uploads::at(&dir.path().join("uploads")).unwrap();
             let key = Token::generate_plain().unwrap();
-            let api = Api::new(crate::settings::tests::in_dir(dir.path()), store, Some(uploads), key);
+            let api = Api::new(
+                crate::settings::tests::in_dir(dir.path()),
+                store,
+                Some(uploads),
+                Logs::at(None).unwrap(),
+                key,
+            );
             let mut db = api.store.write().await.unwrap();
             let matt = users::insert(&mut db, &"matt".parse().unwrap()).await.unwrap();
             db.commit().await.unwrap();

@@ -156,6 +156,7 @@ async fn destroy(State(api): State<Api>, TheApp(app): TheApp) -> Answer<Json<App
     let objects = internal::discard(&mut db, &app.id).await?;
     discarded::insert(&mut db, &objects).await?;
     db.commit().await?;
+    api.forget_log(&app.id).await;
     Ok(Json(described(&api, &app)?))
 }
 

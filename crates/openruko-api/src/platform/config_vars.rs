@@ -62,7 +62,8 @@ async fn change(
     let change = judge::config_vars(config_vars::of_app(&mut db, &app.id).await?, wanted)?;
     if !change.is_empty() {
         config_vars::apply(&mut db, &app.id, &change).await?;
-        release::repeat(&mut db, &app.id, app.release, &caller.user.name, &change.description()).await?;
+        let user = &caller.user.name;
+        release::repeat(&mut db, &api.settings, &app, user, &change.description()).await?;
         db.commit().await?;
     }
     Ok(Json(change.vars))

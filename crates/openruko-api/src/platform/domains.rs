@@ -137,7 +137,7 @@ async fn change(
     let mut db = api.store.write().await?;
     let found = custom(&mut db, &app, &domain).await?;
     let endpoint = endpoint(&mut db, &app, wanted.sni_endpoint.as_deref()).await?;
-    domains::set_sni_endpoint(&mut db, &found.id, endpoint.as_deref()).await?;
+    domains::set_sni_endpoint(&mut db, &app.id, &found.id, endpoint.as_deref()).await?;
     let found = custom(&mut db, &app, &found.hostname).await?;
     db.commit().await?;
     Ok(Json(described(&api, &app, &found)))
@@ -151,7 +151,7 @@ async fn remove(
     require_custom(&api, &app, &domain)?;
     let mut db = api.store.write().await?;
     let found = custom(&mut db, &app, &domain).await?;
-    domains::delete(&mut db, &found.id).await?;
+    domains::delete(&mut db, &app.id, &found.id).await?;
     db.commit().await?;
     Ok(Json(described(&api, &app, &found)))
 }

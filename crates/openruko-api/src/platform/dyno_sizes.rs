@@ -1,11 +1,13 @@
 //! The sizes that dynos can have.
 
 use axum::Json;
+use axum::extract::State;
 use ruko_api_types::platform::{DynoSize as Shown, Named};
 
 use super::route::{Realm, Route, get};
 use super::{Who, ids};
-use crate::dyno_size::DynoSize;
+use crate::api::Api;
+use crate::dyno_size::{DynoSize, Sizes};
 use crate::errors::{Answer, ApiFault};
 use crate::extract::At;
 
@@ -22,25 +24,26 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list() -> Json<Vec<Shown>> {
-    Json(all().collect())
+async fn list(State(api): State<Api>) -> Json<Vec<Shown>> {
+    Json(all(&api.settings.sizes).collect())
 }
 
-async fn show(At(called): At<String>) -> Answer<Json<Shown>> {
-    let found = all().find(|size| size.name.eq_ignore_ascii_case(&called) || size.id == called);
+async fn show(State(api): State<Api>, At(called): At<String>) -> Answer<Json<Shown>> {
+    let found =
+        all(&api.settings.sizes).find(|size| size.name.eq_ignore_ascii_case(&called) || size.id == called);
     found.map(Json).ok_or_else(|| ApiFault::missing("dyno_size", "Couldn't find that dyno size."))
 }
 
-fn all() -> impl Iterator<Item = Shown> {
-    (1..).zip(DynoSize::ALL).map(|(precedence, size)| described(size, precedence))
+fn all(sizes: &Sizes) -> impl Iterator<Item = Shown> {
+    (1..).zip(DynoSize::ALL).map(|(precedence, size)| described(sizes, size, precedence))
 }
 
-fn described(size: DynoSize, precedence: u32) -> Shown {
+fn described(sizes: &Sizes, size: DynoSize, precedence: u32) -> Shown {
     let generation = "cedar";
     Shown {
         id: ids::of_name("dyno-size", size.as_str()),
         name: size.to_string(),
-        memory: f64::from(size.memory()) / 1024.0,
+        memory: gib(sizes.memory_bytes(size)),
         compute: size.shares(),
         dyno_units: size.shares(),
         precedence: Some(precedence),
@@ -49,4 +52,9 @@ fn described(size: DynoSize, precedence: u32) -> Shown {
         private_space_only: false,
         generation: Some(Named { id: ids::of_name("generation", generation), name: generation.to_owned() }),
     }
+}
+
+/// To the nearest MiB.
+fn gib(bytes: u64) -> f64 {
+    u32::try_from(bytes >> 20).map_or(f64::from(u32::MAX), f64::from) / 1024.0
 }

@@ -12,15 +12,17 @@ use super::caller::TheApp;
 use super::route::{OPERATE, Route, VIEW, delete, get, patch, post};
 use super::{apps, ids};
 use crate::api::Api;
-use crate::clock::{self, Millis};
+use crate::clock;
 use crate::dyno_size::DynoSize;
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{At, Body};
+use crate::formation::{self, Wanted};
 use crate::judge;
 use crate::store::Sql;
 use crate::store::apps::AppRow;
-use crate::store::formation::{self, FormationRow, Said};
-use crate::store::releases::{self, ProcessTypes};
+use crate::store::formation::{self as store, Said};
+use crate::store::marks::{self, Target};
+use crate::store::releases::PHASE;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -47,18 +49,6 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The most dynos of one process type.
 const MAX_DYNOS: u32 = 100;
-
-/// What is to run of a process type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) process_type: ProcessType,
-    pub(super) command: String,
-    pub(super) quantity: u32,
-    pub(super) size: DynoSize,
-    pub(super) created_at: Millis,
-    /// When it was last changed, or told to restart.
-    pub(super) updated_at: Millis,
-}
 
 async fn list(State(api): State<Api>, TheApp(app): TheApp) -> Answer<Json<Vec<Formation>>> {
     let mut db = api.store.read().await?;
@@ -118,44 +108,31 @@ async fn restart(
     let mut db = api.store.write().await?;
     let app = super::apps::still_there(&mut db, &app.0).await?;
     let all = of_app(&mut db, &app).await?;
-    put(&mut db, &app, &all[place(&app, &all, &called)?]).await?;
+    let wanted = &all[place(&app, &all, &called)?];
+    marks::restart(&mut db, &app.id, Target::Type(&wanted.process_type)).await?;
     db.commit().await?;
     Ok((StatusCode::ACCEPTED, Json(Accepted {})))
 }
 
-/// No dyno runs: whatever is to be stopped is not up.
+/// Until they are restarted or scaled, or a new release is made.
 async fn stop(
     State(api): State<Api>,
-    TheApp(app): TheApp,
+    app: TheApp,
     At((_, called)): At<(String, String)>,
 ) -> Answer<(StatusCode, Json<Accepted>)> {
-    let mut db = api.store.read().await?;
+    let mut db = api.store.write().await?;
+    let app = super::apps::still_there(&mut db, &app.0).await?;
     let all = of_app(&mut db, &app).await?;
-    place(&app, &all, &called)?;
+    let wanted = &all[place(&app, &all, &called)?];
+    marks::stop(&mut db, &app.id, Target::Type(&wanted.process_type), app.release).await?;
+    db.commit().await?;
     Ok((StatusCode::ACCEPTED, Json(Accepted {})))
 }
 
-/// What the app is to run, by process type. Nothing before its first deploy.
+/// What the app is to run, by process type: what its candidate does, where it has one. Nothing before its first
+/// deploy.
 pub(super) async fn of_app(db: &mut AnyConnection, app: &AppRow) -> Sql<Vec<Wanted>> {
-    let types = releases::process_types(db, &app.id, app.release).await?;
-    let said = formation::of_app(db, &app.id).await?;
-    Ok(merged(types, &said, app.released_at.unwrap_or(app.created_at)))
-}
-
-/// Of what nothing was said there is one dyno if it answers the web, else none: as Heroku does it.
-fn merged(types: ProcessTypes, said: &[FormationRow], since: Millis) -> Vec<Wanted> {
-    let wanted = |(process_type, command): (ProcessType, String)| {
-        let said = said.iter().find(|row| row.process_type == process_type);
-        Wanted {
-            quantity: said.map_or(u32::from(process_type.as_str() == "web"), |row| row.quantity),
-            size: said.map_or(DynoSize::USUAL, |row| row.size),
-            created_at: said.map_or(since, |row| row.created_at),
-            updated_at: said.map_or(since, |row| row.updated_at),
-            process_type,
-            command,
-        }
-    };
-    types.into_iter().map(wanted).collect()
+    formation::of_release(db, app, app.base()).await
 }
 
 /// All updates, one after the other, or none of them.
@@ -175,11 +152,15 @@ fn updated(app: &AppRow, mut all: Vec<Wanted>, updates: &[FormationUpdate]) -> A
                 format!("Couldn't scale {name} to {asked}: a process type has at most {MAX_DYNOS} dynos.");
             return Err(ApiFault::invalid(message));
         }
+        if wanted.process_type.as_str() == PHASE && wanted.quantity > 0 {
+            let message = "Couldn't scale release: it runs once for each release, before that serves.";
+            return Err(ApiFault::invalid(message));
+        }
     }
     Ok(all)
 }
 
-fn sized(raw: &str) -> Answer<DynoSize> {
+pub(super) fn sized(raw: &str) -> Answer<DynoSize> {
     raw.parse().map_err(|_| {
         let names = DynoSize::ALL.map(DynoSize::as_str).join(", ");
         ApiFault::invalid(format!("There is no dyno size `{}`: the sizes are {names}.", judge::shown(raw)))
@@ -205,7 +186,7 @@ pub(super) async fn put(db: &mut AnyConnection, app: &AppRow, wanted: &Wanted) -
         quantity: wanted.quantity,
         size: wanted.size,
     };
-    formation::put(db, &app.id, said).await
+    store::put(db, &app.id, said).await
 }
 
 /// For ids: the same whether anything was said about the process type or not.
@@ -229,30 +210,5 @@ fn described(app: &AppRow, wanted: &Wanted) -> Formation {
         app: apps::named(app),
         created_at: clock::rfc3339(wanted.created_at),
         updated_at: clock::rfc3339(wanted.updated_at),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn types(names: &[&str]) -> ProcessTypes {
-        names.iter().map(|name| (name.parse().unwrap(), format!("run {name}"))).collect()
-    }
-
-    fn said(name: &str, quantity: u32, size: DynoSize) -> FormationRow {
-        FormationRow { process_type: name.parse().unwrap(), quantity, size, created_at: 5, updated_at: 6 }
-    }
-
-    #[test]
-    fn one_web_dyno_runs_until_somebody_says_otherwise() {
-        let all = merged(types(&["web", "worker"]), &[], 1);
-        let told: Vec<_> = all.iter().map(|w| (w.process_type.as_str(), w.quantity, w.size)).collect();
-        assert_eq!(told, [("web", 1, DynoSize::Basic), ("worker", 0, DynoSize::Basic)]);
-
-        let rows = [said("web", 0, DynoSize::Standard2X), said("gone", 3, DynoSize::Eco)];
-        let all = merged(types(&["web"]), &rows, 1);
-        assert_eq!(all.len(), 1, "a process type that the release does not have is not there");
-        assert_eq!((all[0].quantity, all[0].size, all[0].created_at), (0, DynoSize::Standard2X, 5));
     }
 }

@@ -86,7 +86,10 @@ async fn guarded(api: Api, rule: Arc<Rule>, mut request: Request, next: Next) ->
         }
         record(&api, &change).await;
         response = told(&api, &rule, &change, response).await?;
-        api.tell_changed();
+        match &change.app {
+            Some((app_id, _)) => api.tell_changed_of(app_id),
+            None => api.tell_changed(),
+        }
     }
     response.headers_mut().insert(CALLS_LEFT, left.into());
     Ok(response)

@@ -1,13 +1,11 @@
-//! Log drains. They are kept; nothing sends lines to them yet, and the answer to a new one says so.
+//! Log drains: where the log of an app goes. [`crate::log::drains`] sends it.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use ruko_api_types::platform::{LogDrain, NewLogDrain};
 use serde::Deserialize;
 use sqlx::AnyConnection;
-use url::Url;
 
 use super::caller::TheApp;
 use super::route::{OPERATE, Realm, Route, delete, get, post};
@@ -17,6 +15,7 @@ use crate::clock;
 use crate::controllers::created;
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{At, Body};
+use crate::log::drains::{self, BadDrain, Destination};
 use crate::store::apps::AppRow;
 use crate::store::log_drains::{self, LogDrainRow};
 
@@ -43,16 +42,8 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// The CLI prints it beside the answer.
-const WARNING: HeaderName = HeaderName::from_static("warning-message");
-
-const NOT_YET: &str =
-    "This server does not send log lines to drains yet: the drain is kept for when it does.";
-
 /// The most of one app.
 const MAX: usize = 10;
-
-const MAX_URL: usize = 2048;
 
 async fn list(State(api): State<Api>, TheApp(app): TheApp) -> Answer<Json<Vec<LogDrain>>> {
     let mut db = api.store.read().await?;
@@ -64,7 +55,9 @@ async fn create(
     TheApp(app): TheApp,
     Body(new): Body<NewLogDrain>,
 ) -> Answer<Response> {
-    let url = judged(&new.url)?;
+    let url = judged(&api, &new.url)?;
+    // What is said from here on is sent.
+    let begin = drains::position(&api, &app.id).await?;
     let mut db = api.store.write().await?;
     let app = apps::still_there(&mut db, &app).await?;
     let there = log_drains::of_app(&mut db, &app.id).await?;
@@ -77,26 +70,27 @@ async fn create(
     let token = format!("d.{}", ids::new());
     let id = log_drains::insert(&mut db, &app.id, &url, &token).await?;
     let drain = found(&mut db, &app, &id).await?;
+    api.drains.begins(&id, begin);
     db.commit().await?;
-    let mut response = created(described(drain));
-    response.headers_mut().insert(WARNING, HeaderValue::from_static(NOT_YET));
-    Ok(response)
+    api.drains.look();
+    Ok(created(described(drain)))
 }
 
-/// As it was given: what is shown must be what can be removed again.
-fn judged(raw: &str) -> Answer<String> {
+/// As it was given: what is shown must be what can be removed again. Where its host lies is looked at with every
+/// connection.
+fn judged(api: &Api, raw: &str) -> Answer<String> {
     let raw = raw.trim();
-    let url =
-        Url::parse(raw).ok().filter(|_| raw.len() <= MAX_URL && raw.bytes().all(|b| b.is_ascii_graphic()));
-    let known = url.filter(|url| {
-        let scheme = matches!(url.scheme(), "syslog" | "syslog+tls" | "https" | "http");
-        scheme && url.host_str().is_some_and(|host| !host.is_empty()) && url.fragment().is_none()
-    });
-    known.map(|_| raw.to_owned()).ok_or_else(|| {
-        ApiFault::invalid(
-            "Url is invalid: a drain is a URL such as syslog+tls://HOST:PORT, syslog://HOST:PORT or https://HOST/PATH",
-        )
-    })
+    let private = super::server::public(api)?.webhook_private;
+    let message = match Destination::parse(raw, private) {
+        Ok(_) => return Ok(raw.to_owned()),
+        Err(BadDrain::PlainHttp) => {
+            "Url is invalid: lines would go over plain HTTP; an admin can allow that with `webhook_private`"
+        }
+        Err(BadDrain::NoUrl) => {
+            "Url is invalid: a drain is a URL such as syslog+tls://HOST:PORT, syslog://HOST:PORT or https://HOST/PATH"
+        }
+    };
+    Err(ApiFault::invalid(message))
 }
 
 /// The path: an id, a token or an encoded URL.
@@ -123,6 +117,7 @@ async fn remove(
     let drain = found(&mut db, &app, &drain).await?;
     log_drains::delete(&mut db, &drain.id).await?;
     db.commit().await?;
+    api.drains.look();
     Ok(Json(described(drain)))
 }
 

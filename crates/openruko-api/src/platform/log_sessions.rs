@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body as HttpBody;
@@ -21,9 +22,10 @@ use super::{Who, apps, ids, server};
 use crate::api::Api;
 use crate::clock::{self, Millis};
 use crate::controllers::created;
+use crate::controllers::logs::MAX_READ;
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{At, Body};
-use crate::log::{self, Entry, Position, Wanted};
+use crate::log::{self, AppLog, Entry, Position, Wanted};
 use crate::rights::{self, Need};
 use crate::store::log_sessions::{self, LogSessionRow};
 use crate::store::{Sql, apps as app_rows, users};
@@ -53,9 +55,6 @@ const LONG: Millis = 60 * 60_000;
 /// Lines that come first when nothing else is said.
 const USUAL_LINES: u32 = 100;
 
-/// The most of them: what Heroku keeps.
-const MAX_LINES: u32 = 1500;
-
 /// Longer than every name of a dyno, in bytes.
 const MAX_SELECTOR: usize = 100;
 
@@ -78,7 +77,7 @@ async fn create(
     let session = LogSessionRow {
         app_id: app.id,
         user_id: caller.user.id,
-        lines: new.lines.unwrap_or(USUAL_LINES).min(MAX_LINES) as usize,
+        lines: new.lines.unwrap_or(USUAL_LINES).min(MAX_READ) as usize,
         tail: new.tail,
         dyno: new.dyno.map(selector).transpose()?,
         source: new.source.map(selector).transpose()?,
@@ -113,7 +112,18 @@ async fn read(State(api): State<Api>, At(secret): At<String>, headers: HeaderMap
     let place = api.log_readers.take(&session.user_id).map_err(ApiFault::full)?;
     let seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
     let wanted = Wanted { dyno: session.dyno.clone(), source: session.source.clone() };
-    let reader = Reader { api, secret, session, wanted, position: seen, begun: false, _place: place };
+    let reader = Reader {
+        log: api.logs.of(&session.app_id),
+        api,
+        secret,
+        session,
+        wanted,
+        position: seen,
+        begun: false,
+        changes: 0,
+        looked: Instant::now(),
+        _place: place,
+    };
     let body = HttpBody::from_stream(stream::unfold(reader, Reader::next));
     Ok(([(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")], body).into_response())
 }
@@ -121,12 +131,17 @@ async fn read(State(api): State<Api>, At(secret): At<String>, headers: HeaderMap
 /// One connection on which a session is read.
 struct Reader {
     api: Api,
+    log: Arc<AppLog>,
     secret: Token,
     session: LogSessionRow,
     wanted: Wanted,
     /// None before the first lines.
     position: Option<Position>,
     begun: bool,
+    /// See [`AppLog::changes`]: those of which it knows what happened.
+    changes: u64,
+    /// When the database was last asked.
+    looked: Instant,
     _place: Place<String>,
 }
 
@@ -159,14 +174,15 @@ impl Reader {
 
     /// How soon to come back, and the lines so far.
     async fn first(&mut self) -> Sql<String> {
+        self.changes = self.log.changes();
         let retry = if self.session.tail { 1000 } else { 1 };
         let text = format!("retry: {retry}\n\n");
         let entries = match &self.position {
             Some(_) => self.fresh().await?,
             None => {
-                let mut db = self.api.store.read().await?;
                 let (app_id, lines) = (&self.session.app_id, self.session.lines);
-                let (position, entries) = log::latest(&mut db, app_id, &self.wanted, lines).await?;
+                let (position, entries) =
+                    log::latest(&self.api, &self.log, app_id, &self.wanted, lines).await?;
                 self.position = Some(position);
                 entries
             }
@@ -176,31 +192,46 @@ impl Reader {
 
     async fn fresh(&mut self) -> Sql<Vec<Entry>> {
         let position = self.position.get_or_insert_default();
-        let mut db = self.api.store.read().await?;
-        log::after(&mut db, &self.session.app_id, &self.wanted, position).await
+        log::after(&self.api, &self.log, &self.session.app_id, &self.wanted, position).await
     }
 
-    /// New lines, or a sign of life.
+    /// New lines, or a sign of life. Lines come often: the database is asked only when something else happened, and
+    /// from time to time.
     async fn following(&mut self) -> Sql<Option<String>> {
-        let api = self.api.clone();
+        let (api, log) = (self.api.clone(), Arc::clone(&self.log));
         let silent_until = Instant::now() + SILENCE;
         loop {
             // Listened to from before the look, so that nothing is missed in between.
-            let mut grew = pin!(api.log_grew.notified());
+            let (mut grew, mut changed) = (pin!(log.lines.notified()), pin!(log.changed.notified()));
             grew.as_mut().enable();
-            if api.is_stopping() || !self.goes_on().await? {
+            changed.as_mut().enable();
+            if api.is_stopping() {
                 return Ok(None);
             }
-            let entries = self.fresh().await?;
+            let (any, entries) = if self.changes != log.changes() || self.looked + LOOK <= Instant::now() {
+                (self.changes, self.looked) = (log.changes(), Instant::now());
+                if !self.goes_on().await? {
+                    return Ok(None);
+                }
+                (false, self.fresh().await?)
+            } else {
+                let position = self.position.get_or_insert_default();
+                log::lines_after(&api, &log, &self.wanted, position).await
+            };
             if !entries.is_empty() {
                 return Ok(Some(events(&entries)));
+            }
+            // There may be wanted ones after those.
+            if any {
+                continue;
             }
             if Instant::now() >= silent_until {
                 return Ok(Some(": keepalive\n\n".to_owned()));
             }
             tokio::select! {
                 () = &mut grew => {}
-                () = tokio::time::sleep_until(silent_until.min(Instant::now() + LOOK)) => {}
+                () = &mut changed => {}
+                () = tokio::time::sleep_until(silent_until.min(self.looked + LOOK)) => {}
                 () = api.stopping() => {}
             }
         }
@@ -224,7 +255,7 @@ fn events(entries: &[Entry]) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "id: {}", entry.position);
         for line in &entry.lines {
-            let _ = writeln!(text, "data: {line}");
+            let _ = writeln!(text, "data: {}", line.shown());
         }
         text.push('\n');
         text

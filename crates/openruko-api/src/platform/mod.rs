@@ -29,6 +29,7 @@ mod log_sessions;
 mod login;
 mod login_page;
 mod names;
+mod one_offs;
 mod openapi;
 mod page;
 mod pipelines;
@@ -41,6 +42,7 @@ mod sources;
 mod teams;
 mod transfers;
 mod two_factor;
+mod web_settings;
 mod webhooks;
 
 use std::sync::Arc;
@@ -71,6 +73,7 @@ fn routes() -> Vec<Route> {
         formation::routes(),
         dyno_sizes::routes(),
         dynos::routes(),
+        web_settings::routes(),
         features::routes(),
         addons::routes(),
         teams::routes(),

@@ -71,7 +71,7 @@ async fn create(
     let user = &caller.user.name;
     let promotion = pipelines::insert_promotion(&mut db, &row.id, &source.id, &slug.id, user).await?;
     for app in &apps {
-        let release = promote(&mut db, &source, &slug, app, &caller.user).await?;
+        let release = promote(&mut db, &api, &source, &slug, app, &caller.user).await?;
         pipelines::insert_target(&mut db, &promotion.id, &app.id, &release).await?;
     }
     db.commit().await?;
@@ -96,7 +96,7 @@ async fn member(
 }
 
 async fn slug(db: &mut AnyConnection, source: &AppRow) -> Answer<SlugOfRelease> {
-    let current = releases::find(db, &source.id, source.release).await?;
+    let current = releases::find(db, &source.id, source.serving).await?;
     current.and_then(|release| release.slug).ok_or_else(|| {
         ApiFault::invalid(format!("{} has nothing to promote: push to it first.", source.name))
     })
@@ -105,6 +105,7 @@ async fn slug(db: &mut AnyConnection, source: &AppRow) -> Answer<SlugOfRelease> 
 /// Gives the id of the release.
 async fn promote(
     db: &mut AnyConnection,
+    api: &Api,
     source: &AppRow,
     slug: &SlugOfRelease,
     target: &AppRow,
@@ -112,9 +113,9 @@ async fn promote(
 ) -> Answer<String> {
     let commit = slug.commit.as_ref().map(|commit| commit.as_str().chars().take(8).collect::<String>());
     let commit = commit.map(|commit| format!(" {commit}")).unwrap_or_default();
-    let description = format!("Promote {} v{}{commit}", source.name, source.release);
-    let runs = Runs::Same { slug: Some(&slug.id), app_id: &source.id, version: source.release };
-    let version = release::make(db, &target.id, &user.name, &description, runs).await?;
+    let description = format!("Promote {} v{}{commit}", source.name, source.serving);
+    let runs = Runs::Same { slug: Some(&slug.id), app_id: &source.id, version: source.serving };
+    let version = release::make(db, &api.settings, &target.id, &user.name, &description, runs).await?;
     let release = releases::find(db, &target.id, version).await?.ok_or(sqlx::Error::RowNotFound)?;
     Ok(release.id)
 }

@@ -3,22 +3,25 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use ruko_api_types::host::ReleaseStatus as Status;
 use ruko_api_types::platform::{Identified, Named, NewRelease, Release, ReleaseStatus, Slug, UserRef};
+use serde::Deserialize;
 use sqlx::AnyConnection;
 
 use super::caller::{Caller, TheApp};
 use super::page::{Page, Paged};
 use super::route::{DEPLOY, Route, VIEW, get, post};
-use super::{apps, ids};
+use super::{Who, apps, ids};
 use crate::api::Api;
 use crate::clock;
-use crate::controllers::created;
+use crate::controllers::{created, release_output};
 use crate::errors::{Answer, ApiFault};
-use crate::extract::{At, Body};
+use crate::extract::{Asked, At, Body};
 use crate::judge;
 use crate::release::{self, Runs};
 use crate::store::apps::AppRow;
 use crate::store::releases::{self, Piece, ProcessTypes, ReleaseRow, SlugOfRelease};
+use crate::token::Token;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -28,6 +31,10 @@ pub(super) fn routes() -> Vec<Route> {
             .takes::<NewRelease>()
             .creates::<Release>(),
         get("/apps/{app}/releases/{release}", VIEW, show).says("A release").gives::<Release>(),
+        get("/releases/{release}/output", Who::Anyone, follow)
+            .says("What a release phase prints, followed until its end")
+            .opens_with("secret", "As in the release's `output_stream_url`.")
+            .streams("text/plain"),
         get("/apps/{app}/slugs/{slug}", VIEW, slug).says("A slug").gives::<Slug>(),
     ]
 }
@@ -36,8 +43,8 @@ async fn list(State(api): State<Api>, TheApp(app): TheApp, page: Page) -> Answer
     let mut db = api.store.read().await?;
     let piece = Piece { after: page.after_version(), descending: page.descending, limit: page.limit() };
     let rows = releases::piece(&mut db, &app.id, &piece).await?;
-    let all = rows.iter().map(|row| described(&app, row)).collect();
-    Ok(page.cut(all, |release: &Release| release.version.to_string()))
+    let all: Answer<Vec<Release>> = rows.iter().map(|row| described(&api, &app, row)).collect();
+    Ok(page.cut(all?, |release: &Release| release.version.to_string()))
 }
 
 async fn show(
@@ -47,7 +54,7 @@ async fn show(
 ) -> Answer<Json<Release>> {
     let mut db = api.store.read().await?;
     let release = release_called(&mut db, &app, &called).await?;
-    Ok(Json(described(&app, &release)))
+    Ok(Json(described(&api, &app, &release)?))
 }
 
 async fn create(
@@ -62,36 +69,44 @@ async fn create(
     let mut db = api.store.write().await?;
     let app = super::apps::still_there(&mut db, &app.0).await?;
     let version = match (&wanted.release, &wanted.slug) {
-        (Some(earlier), None) => roll_back(&mut db, &caller, &app, earlier).await?,
-        (None, Some(slug)) => release_again(&mut db, &caller, &app, slug, wanted.description).await?,
+        (Some(earlier), None) => roll_back(&mut db, &api, &caller, &app, earlier).await?,
+        (None, Some(slug)) => release_again(&mut db, &api, &caller, &app, slug, wanted.description).await?,
         _ => {
             let message = "Name either the release to go back to, as `release`, or a slug, as `slug`.";
             return Err(ApiFault::invalid(message));
         }
     };
     let release = releases::find(&mut db, &app.id, version).await?.ok_or_else(no_such_release)?;
+    let app = super::apps::still_there(&mut db, &app).await?;
     db.commit().await?;
-    let app = AppRow { release: version, ..app };
-    Ok(created(described(&app, &release)))
+    Ok(created(described(&api, &app, &release)?))
 }
 
-async fn roll_back(db: &mut AnyConnection, caller: &Caller, app: &AppRow, earlier: &str) -> Answer<u64> {
+async fn roll_back(
+    db: &mut AnyConnection,
+    api: &Api,
+    caller: &Caller,
+    app: &AppRow,
+    earlier: &str,
+) -> Answer<u64> {
     let earlier = release_called(db, app, earlier).await?;
     let version = earlier.version;
     let Some(slug) = &earlier.slug else {
         let message = format!("`{}` cannot go back to v{version}: nothing was deployed then.", app.name);
         return Err(ApiFault::invalid(message));
     };
-    if status(&earlier) != ReleaseStatus::Succeeded {
-        let message = format!("`{}` cannot go back to v{version}: it is {}.", app.name, earlier.status);
+    if earlier.status != Status::Succeeded {
+        let status = releases::status_word(earlier.status);
+        let message = format!("`{}` cannot go back to v{version}: it is {status}.", app.name);
         return Err(ApiFault::invalid(message));
     }
-    Ok(release::back_to(db, &app.id, (&slug.id, version), &caller.user.name).await?)
+    Ok(release::back_to(db, &api.settings, &app.id, (&slug.id, version), &caller.user.name).await?)
 }
 
 /// What the latest release with the slug ran, with the config vars as they are.
 async fn release_again(
     db: &mut AnyConnection,
+    api: &Api,
     caller: &Caller,
     app: &AppRow,
     called: &str,
@@ -103,7 +118,7 @@ async fn release_again(
         None => format!("Deploy the slug of v{}", release.version),
     });
     let runs = Runs::Same { slug: Some(&slug.id), app_id: &app.id, version: release.version };
-    Ok(release::make(db, &app.id, &caller.user.name, &description, runs).await?)
+    Ok(release::make(db, &api.settings, &app.id, &caller.user.name, &description, runs).await?)
 }
 
 async fn slug(
@@ -146,20 +161,25 @@ async fn slug_called(
     both.ok_or_else(|| ApiFault::missing("slug", "Couldn't find that slug."))
 }
 
-fn status(release: &ReleaseRow) -> ReleaseStatus {
-    ReleaseStatus::called(&release.status)
+fn status(status: Status) -> ReleaseStatus {
+    match status {
+        Status::Pending => ReleaseStatus::Pending,
+        Status::Succeeded => ReleaseStatus::Succeeded,
+        Status::Failed => ReleaseStatus::Failed,
+        Status::Expired => ReleaseStatus::Expired,
+    }
 }
 
 /// As clients see it.
-pub(super) fn described(app: &AppRow, release: &ReleaseRow) -> Release {
-    let status = status(release);
+pub(super) fn described(api: &Api, app: &AppRow, release: &ReleaseRow) -> Answer<Release> {
+    let status = status(release.status);
     // Of whoever is gone only the name is known.
     let user_id = release.user_id.as_deref().map(ids::public);
     let user_id = user_id.unwrap_or_else(|| ids::of_name("user", release.user.as_str()));
-    Release {
+    Ok(Release {
         id: ids::public(&release.id),
         version: release.version,
-        current: release.version == app.release,
+        current: release.version == app.serving,
         status,
         description: release.description.clone(),
         user: UserRef { id: user_id, email: release.user_address().to_owned() },
@@ -168,12 +188,48 @@ pub(super) fn described(app: &AppRow, release: &ReleaseRow) -> Release {
         oci_image: None,
         // The current one as well: the CLI looks for the one before it by counting those that are.
         eligible_for_rollback: release.slug.is_some() && status == ReleaseStatus::Succeeded,
-        output_stream_url: None,
+        output_stream_url: output_url(api, release)?,
         addon_plan_names: Vec::new(),
         artifacts: Vec::new(),
         created_at: clock::rfc3339(release.created_at),
         updated_at: clock::rfc3339(release.updated_at),
+    })
+}
+
+/// Where what its release phase prints can be read; none where it has none.
+fn output_url(api: &Api, release: &ReleaseRow) -> Answer<Option<String>> {
+    let public = super::server::public(api)?;
+    let id = ids::public(&release.id);
+    let url = || format!("{}/releases/{id}/output?secret={}", public.url, secret(api, &release.id));
+    Ok(release.has_phase.then(url))
+}
+
+/// As that of a build's output: an id has one length, and is another one than any build's.
+fn secret(api: &Api, id: &str) -> String {
+    Token::presented(&format!("{}/release/{id}", api.output_key.reveal())).digest()
+}
+
+/// The secret in the URL of what a release phase prints.
+#[derive(Deserialize)]
+struct Secret {
+    secret: Option<String>,
+}
+
+async fn follow(
+    State(api): State<Api>,
+    At(called): At<String>,
+    Asked(Secret { secret: given }): Asked<Secret>,
+) -> Answer<Response> {
+    let id = ids::internal(&called).ok_or_else(no_such_release)?;
+    let expected = Token::presented(&secret(&api, &id)).digest();
+    if !given.is_some_and(|given| Token::presented(&given).has_digest(&expected)) {
+        return Err(no_such_release());
     }
+    let mut db = api.store.read().await?;
+    let (app_id, release) = releases::of_id(&mut db, &id).await?.ok_or_else(no_such_release)?;
+    drop(db);
+    let place = api.output_readers.take(&release.user).map_err(ApiFault::full)?;
+    Ok(release_output::read(api, app_id, release.version, place))
 }
 
 fn described_slug(slug: SlugOfRelease, types: ProcessTypes) -> Slug {

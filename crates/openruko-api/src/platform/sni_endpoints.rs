@@ -117,7 +117,7 @@ async fn replace(
     let certificate = judged(&new)?;
     let mut db = api.store.write().await?;
     let row = found(&mut db, &app, &endpoint).await?;
-    sni_endpoints::replace(&mut db, &row.id, &certificate).await?;
+    sni_endpoints::replace(&mut db, &app.id, &row.id, &certificate).await?;
     let row = found(&mut db, &app, &row.id).await?;
     let endpoint = described(&mut db, &app, row).await?;
     db.commit().await?;
@@ -133,7 +133,7 @@ async fn remove(
     let row = found(&mut db, &app, &endpoint).await?;
     let id = row.id.clone();
     let endpoint = described(&mut db, &app, row).await?;
-    sni_endpoints::delete(&mut db, &id).await?;
+    sni_endpoints::delete(&mut db, &app.id, &id).await?;
     db.commit().await?;
     Ok(Json(endpoint))
 }

@@ -1,11 +1,13 @@
 //! Apps.
 
+use std::collections::HashSet;
+
 use ruko_core::{AppName, StackName, UserName};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row};
 
 use super::users::UserRow;
-use super::{Sql, big, count, new_id, parsed};
+use super::{Sql, big, count, new_id, parsed, revisions};
 use crate::clock::{self, Millis};
 
 /// What an [`AppRow`] needs.
@@ -13,11 +15,12 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT a.id, a.name, a.owner_id, u.name AS owner, u.email AS owner_email, a.stack, a.build_stack, \
-             a.maintenance, a.acm, a.cache, a.repo_version, a.release, a.released_at, a.created_at, a.updated_at, \
+             a.maintenance, a.acm, a.cache, a.repo_version, a.release, a.serving, a.candidate, a.revision, a.asleep, \
+             a.released_at, a.created_at, a.updated_at, \
              v.bytes AS repo_bytes, s.bytes AS slug_bytes, s.buildpack \
              FROM apps a JOIN users u ON u.id = a.owner_id \
              LEFT JOIN repo_versions v ON v.app_id = a.id AND v.version = a.repo_version \
-             LEFT JOIN releases r ON r.app_id = a.id AND r.version = a.release \
+             LEFT JOIN releases r ON r.app_id = a.id AND r.version = a.serving \
              LEFT JOIN slugs s ON s.id = r.slug_id ",
             $rest
         )
@@ -43,8 +46,16 @@ pub(crate) struct AppRow {
     pub(crate) repo_version: u64,
     /// The stored repository, packed, in bytes.
     pub(crate) repo_bytes: Option<u64>,
-    /// The current release's version.
+    /// The newest release's version.
     pub(crate) release: u64,
+    /// The version of the release that serves: the current one.
+    pub(crate) serving: u64,
+    /// The version of the release that has to prove itself.
+    pub(crate) candidate: Option<u64>,
+    /// See [`super::revisions`].
+    pub(crate) revision: u64,
+    /// Its web dynos sleep.
+    pub(crate) asleep: bool,
     /// The current release's slug, packed, in bytes; none before the first build.
     pub(crate) slug_bytes: Option<u64>,
     /// What built the current release's slug.
@@ -55,6 +66,20 @@ pub(crate) struct AppRow {
 }
 
 impl AppRow {
+    /// The version of the release that the next one builds on: the candidate, since it is what was wanted last;
+    /// else the one that serves. As long as nothing was ever served it is the newest, so that what failed for the
+    /// want of a config var can be tried again by setting it.
+    pub(crate) fn base(&self) -> u64 {
+        let serving = self.slug_bytes.map_or(self.release, |_| self.serving);
+        self.candidate.unwrap_or(serving)
+    }
+
+    /// The version of the release whose dynos are the app's: the one that serves; as long as none ever did, the one
+    /// that is to.
+    pub(crate) fn running(&self) -> u64 {
+        self.slug_bytes.map_or(self.base(), |_| self.serving)
+    }
+
     /// What stands for the owner where an address is shown.
     pub(crate) fn owner_address(&self) -> &str {
         self.owner_email.as_deref().unwrap_or(self.owner.as_str())
@@ -78,6 +103,10 @@ impl FromRow<'_, AnyRow> for AppRow {
             repo_version: count(row.try_get("repo_version")?)?,
             repo_bytes: optional("repo_bytes")?,
             release: count(row.try_get("release")?)?,
+            serving: count(row.try_get("serving")?)?,
+            candidate: optional("candidate")?,
+            revision: count(row.try_get("revision")?)?,
+            asleep: row.try_get::<i64, _>("asleep")? != 0,
             slug_bytes: optional("slug_bytes")?,
             buildpack: row.try_get("buildpack")?,
             released_at: row.try_get("released_at")?,
@@ -93,6 +122,18 @@ pub(crate) async fn find(db: &mut AnyConnection, name: &AppName) -> Sql<Option<A
 
 pub(crate) async fn find_by_id(db: &mut AnyConnection, id: &str) -> Sql<Option<AppRow>> {
     sqlx::query_as(select!("WHERE a.id = $1")).bind(id).fetch_optional(db).await
+}
+
+/// Of every app there is.
+pub(crate) async fn ids(db: &mut AnyConnection) -> Sql<HashSet<String>> {
+    let rows: Vec<(String,)> = sqlx::query_as("SELECT id FROM apps").fetch_all(db).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+pub(crate) async fn exists(db: &mut AnyConnection, id: &str) -> Sql<bool> {
+    let found: Option<(i64,)> =
+        sqlx::query_as("SELECT release FROM apps WHERE id = $1").bind(id).fetch_optional(db).await?;
+    Ok(found.is_some())
 }
 
 pub(crate) async fn by_id(db: &mut AnyConnection, id: &str) -> Sql<AppRow> {
@@ -161,14 +202,29 @@ pub(crate) async fn insert(
     .bind(owner.id.as_str())
     .bind(stack.as_str())
     .bind(clock::now())
-    .execute(db)
+    .execute(&mut *db)
     .await?;
+    revisions::raise(db, &id).await?;
     Ok(id)
 }
 
 /// With everything that belongs to it but its slugs (see `slugs`).
 pub(crate) async fn delete(db: &mut AnyConnection, id: &str) -> Sql<()> {
-    sqlx::query("DELETE FROM apps WHERE id = $1").bind(id).execute(db).await.map(drop)
+    let done = sqlx::query("DELETE FROM apps WHERE id = $1").bind(id).execute(&mut *db).await?;
+    if done.rows_affected() > 0 {
+        revisions::remember_gone(db, id).await?;
+    }
+    Ok(())
+}
+
+/// So many of those that changed after a revision, up to another one: those of the lowest revisions first.
+pub(crate) async fn changed(db: &mut AnyConnection, after: u64, up_to: u64, limit: u32) -> Sql<Vec<AppRow>> {
+    sqlx::query_as(select!("WHERE a.revision > $1 AND a.revision <= $2 ORDER BY a.revision LIMIT $3"))
+        .bind(big(after)?)
+        .bind(big(up_to)?)
+        .bind(i64::from(limit))
+        .fetch_all(db)
+        .await
 }
 
 /// Moves the repository from one version to the next. `false`: it is at another one.
@@ -200,6 +256,26 @@ pub(crate) async fn next_release(db: &mut AnyConnection, id: &str) -> Sql<u64> {
     count(release)
 }
 
+/// The release serves from now on, and no other one has to prove itself.
+pub(crate) async fn serve(db: &mut AnyConnection, id: &str, version: u64) -> Sql<()> {
+    sqlx::query("UPDATE apps SET serving = $1, candidate = NULL WHERE id = $2")
+        .bind(big(version)?)
+        .bind(id)
+        .execute(&mut *db)
+        .await?;
+    revisions::raise(db, id).await.map(drop)
+}
+
+/// The release has to prove itself, or none has to.
+pub(crate) async fn set_candidate(db: &mut AnyConnection, id: &str, version: Option<u64>) -> Sql<()> {
+    sqlx::query("UPDATE apps SET candidate = $1 WHERE id = $2")
+        .bind(version.map(big).transpose()?)
+        .bind(id)
+        .execute(&mut *db)
+        .await?;
+    revisions::raise(db, id).await.map(drop)
+}
+
 /// What `PATCH /apps/{app}` can change; none leaves a thing as it is.
 #[derive(Default)]
 pub(crate) struct AppChange<'a> {
@@ -223,7 +299,7 @@ pub(crate) async fn change(db: &mut AnyConnection, id: &str, change: AppChange<'
     .bind(change.acm.map(i64::from))
     .bind(clock::now())
     .bind(id)
-    .execute(db)
-    .await
-    .map(drop)
+    .execute(&mut *db)
+    .await?;
+    revisions::raise(db, id).await.map(drop)
 }

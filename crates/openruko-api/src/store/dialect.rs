@@ -52,6 +52,14 @@ impl Dialect {
         }
     }
 
+    /// Begins a transaction that reads all from one moment: on SQLite every one does, from its first statement on.
+    pub(super) const fn begin_read(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        }
+    }
+
     /// For every connection.
     ///
     /// SQLite: with a write-ahead log readers and the writer do not wait for each other; `FULL` syncs it at

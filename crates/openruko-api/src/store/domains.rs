@@ -3,7 +3,7 @@
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row};
 
-use super::{Sql, new_id};
+use super::{Sql, new_id, revisions};
 use crate::clock::{self, Millis};
 use crate::hostname::Hostname;
 
@@ -103,14 +103,16 @@ pub(crate) async fn insert(
     .bind(hostname.as_str())
     .bind(sni_endpoint_id)
     .bind(clock::now())
-    .execute(db)
+    .execute(&mut *db)
     .await?;
+    revisions::raise(db, app_id).await?;
     Ok(id)
 }
 
 /// Gives it another certificate, or none.
 pub(crate) async fn set_sni_endpoint(
     db: &mut AnyConnection,
+    app_id: &str,
     id: &str,
     sni_endpoint_id: Option<&str>,
 ) -> Sql<()> {
@@ -118,11 +120,12 @@ pub(crate) async fn set_sni_endpoint(
         .bind(sni_endpoint_id)
         .bind(clock::now())
         .bind(id)
-        .execute(db)
-        .await
-        .map(drop)
+        .execute(&mut *db)
+        .await?;
+    revisions::raise(db, app_id).await.map(drop)
 }
 
-pub(crate) async fn delete(db: &mut AnyConnection, id: &str) -> Sql<()> {
-    sqlx::query("DELETE FROM domains WHERE id = $1").bind(id).execute(db).await.map(drop)
+pub(crate) async fn delete(db: &mut AnyConnection, app_id: &str, id: &str) -> Sql<()> {
+    sqlx::query("DELETE FROM domains WHERE id = $1").bind(id).execute(&mut *db).await?;
+    revisions::raise(db, app_id).await.map(drop)
 }

@@ -4,7 +4,7 @@ use ruko_core::ProcessType;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row};
 
-use super::{Sql, parsed};
+use super::{Sql, marks, parsed, revisions};
 use crate::clock::{self, Millis};
 use crate::dyno_size::DynoSize;
 
@@ -48,6 +48,7 @@ pub(crate) struct Said<'a> {
     pub(crate) size: DynoSize,
 }
 
+/// Dynos of the type that were stopped run again.
 pub(crate) async fn put(db: &mut AnyConnection, app_id: &str, said: Said<'_>) -> Sql<()> {
     sqlx::query(
         "INSERT INTO formation (id, app_id, type, quantity, size, created_at, updated_at) \
@@ -60,7 +61,8 @@ pub(crate) async fn put(db: &mut AnyConnection, app_id: &str, said: Said<'_>) ->
     .bind(i64::from(said.quantity))
     .bind(said.size.as_str())
     .bind(clock::now())
-    .execute(db)
-    .await
-    .map(drop)
+    .execute(&mut *db)
+    .await?;
+    marks::start(db, app_id, said.process_type).await?;
+    revisions::raise(db, app_id).await.map(drop)
 }

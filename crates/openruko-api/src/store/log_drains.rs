@@ -26,6 +26,22 @@ impl FromRow<'_, AnyRow> for LogDrainRow {
     }
 }
 
+/// What sending lines to a drain takes.
+pub(crate) struct DrainRow {
+    pub(crate) id: String,
+    pub(crate) app_id: String,
+    pub(crate) url: String,
+    pub(crate) token: String,
+}
+
+/// Those of all apps.
+pub(crate) async fn all(db: &mut AnyConnection) -> Sql<Vec<DrainRow>> {
+    let rows: Vec<(String, String, String, String)> =
+        sqlx::query_as("SELECT id, app_id, url, token FROM log_drains ORDER BY id").fetch_all(db).await?;
+    let drain = |(id, app_id, url, token)| DrainRow { id, app_id, url, token };
+    Ok(rows.into_iter().map(drain).collect())
+}
+
 /// In the order in which they were added.
 pub(crate) async fn of_app(db: &mut AnyConnection, app_id: &str) -> Sql<Vec<LogDrainRow>> {
     sqlx::query_as(

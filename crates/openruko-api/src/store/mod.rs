@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::AnyConnectOptions;
@@ -16,6 +17,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{
     Any, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr, Transaction,
 };
+use tokio::sync::Notify;
 
 use crate::database::{self, Database};
 
@@ -31,25 +33,33 @@ pub(crate) mod copy;
 pub(crate) mod dialect;
 pub(crate) mod discarded;
 pub(crate) mod domains;
+pub(crate) mod dynos;
 pub(crate) mod features;
 pub(crate) mod formation;
+pub(crate) mod hosts;
 pub(crate) mod keys;
 pub(crate) mod log_drains;
 pub(crate) mod log_sessions;
+pub(crate) mod marks;
+pub(crate) mod one_offs;
 pub(crate) mod output;
 pub(crate) mod pipelines;
 pub(crate) mod pushes;
 pub(crate) mod releases;
 pub(crate) mod repos;
+pub(crate) mod revisions;
 mod schema;
 pub(crate) mod server_secrets;
 pub(crate) mod slugs;
 pub(crate) mod sni_endpoints;
 pub(crate) mod sources;
 pub(crate) mod users;
+pub(crate) mod web;
 pub(crate) mod webhooks;
+mod write;
 
 use dialect::Dialect;
+pub(crate) use write::Write;
 
 /// What every function here gives.
 pub(crate) type Sql<T> = Result<T, sqlx::Error>;
@@ -108,6 +118,7 @@ pub(crate) struct Store {
     dialect: Dialect,
     reads: AnyPool,
     writes: AnyPool,
+    changed: Arc<Notify>,
 }
 
 impl Store {
@@ -120,7 +131,8 @@ impl Store {
         let (options, dialect) = (place.options()?, Dialect::from(&place.database));
         prepare(&options, &place.database).await?;
         let pool = |connections| dialect.pool(connections).connect_lazy_with(options.clone());
-        let store = Self { dialect, reads: pool(dialect::READERS), writes: pool(dialect::WRITERS) };
+        let (reads, writes) = (pool(dialect::READERS), pool(dialect::WRITERS));
+        let store = Self { dialect, reads, writes, changed: Arc::new(Notify::new()) };
         store.writes.acquire().await.map_err(|source| place.unusable(source))?;
         Ok(store)
     }
@@ -130,10 +142,22 @@ impl Store {
         told_apart(&self.reads, self.reads.acquire().await).await
     }
 
+    /// A transaction that reads all from one moment.
+    pub(crate) async fn snapshot(&self) -> Sql<Transaction<'static, Any>> {
+        told_apart(&self.reads, self.reads.begin_with(self.dialect.begin_read()).await).await
+    }
+
     /// A transaction that holds the write lock from its beginning, so that what it reads stays true until
     /// it commits. Dropped, it is rolled back.
-    pub(crate) async fn write(&self) -> Sql<Transaction<'static, Any>> {
-        told_apart(&self.writes, self.writes.begin_with(self.dialect.begin_write()).await).await
+    pub(crate) async fn write(&self) -> Sql<Write> {
+        let begun =
+            told_apart(&self.writes, self.writes.begin_with(self.dialect.begin_write()).await).await?;
+        Ok(Write::new(begun, self.changed.clone()))
+    }
+
+    /// Told of every commit of this process. Who listens from before a look misses nothing that comes after it.
+    pub(crate) fn changed(&self) -> &Notify {
+        &self.changed
     }
 
     /// How long to wait at most before looking again for what another process may have changed: events are
@@ -245,6 +269,7 @@ fn ensure_file(path: &Path) -> io::Result<()> {
 const MIGRATIONS: &[(&str, &str)] = &[
     ("initial", include_str!("../../migrations/0001_initial.sql")),
     ("platform", include_str!("../../migrations/0002_platform.sql")),
+    ("running", include_str!("../../migrations/0003_running.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ruko_api_types::host::ReleaseStatus;
 use ruko_api_types::{CommitRelease, Release, Stored};
 use ruko_core::{CommitId, ConfigVarName, ProcessType, StackName, UserName};
 use sqlx::any::AnyRow;
@@ -15,13 +16,20 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT r.id, r.version, r.description, r.user_name, u.id AS user_id, u.email AS user_email, \
-             r.status, r.slug_id, r.created_at, r.updated_at, s.commit_id, s.buildpack, s.bytes, s.sha256, \
+             r.status, r.reason, r.has_phase, r.output_bytes, r.slug_id, r.created_at, r.updated_at, s.commit_id, s.buildpack, s.bytes, s.sha256, \
              s.object_key, s.stack AS slug_stack, s.created_at AS slug_created_at FROM releases r LEFT JOIN slugs s ON s.id = r.slug_id \
              LEFT JOIN users u ON u.name = r.user_name ",
             $rest
         )
     };
 }
+
+/// The process type whose command is a release's phase: it runs once before the release serves, and no dyno of the
+/// formation runs it (<https://devcenter.heroku.com/articles/release-phase>).
+pub(crate) const PHASE: &str = "release";
+
+/// What the phases of so many releases of an app printed is kept.
+const OUTPUTS_KEPT: u64 = 20;
 
 /// A release.
 pub(crate) struct ReleaseRow {
@@ -32,8 +40,13 @@ pub(crate) struct ReleaseRow {
     /// None when the user is gone, or was a component.
     pub(crate) user_id: Option<String>,
     pub(crate) user_email: Option<String>,
-    /// `succeeded`, `pending` or `failed`.
-    pub(crate) status: String,
+    pub(crate) status: ReleaseStatus,
+    /// Why it failed.
+    pub(crate) reason: Option<String>,
+    /// Whether it has a release phase, which a host runs.
+    pub(crate) has_phase: bool,
+    /// How far what that printed reaches.
+    pub(crate) output_bytes: u64,
     pub(crate) slug: Option<SlugOfRelease>,
     pub(crate) created_at: Millis,
     pub(crate) updated_at: Millis,
@@ -64,11 +77,31 @@ impl FromRow<'_, AnyRow> for ReleaseRow {
             user: parsed(row.try_get("user_name")?)?,
             user_id: row.try_get("user_id")?,
             user_email: row.try_get("user_email")?,
-            status: row.try_get("status")?,
+            status: status_called(row.try_get("status")?)?,
+            reason: row.try_get("reason")?,
+            has_phase: row.try_get::<i64, _>("has_phase")? != 0,
+            output_bytes: count(row.try_get("output_bytes")?)?,
             slug,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
         })
+    }
+}
+
+fn status_called(word: String) -> Sql<ReleaseStatus> {
+    let known =
+        [ReleaseStatus::Pending, ReleaseStatus::Succeeded, ReleaseStatus::Failed, ReleaseStatus::Expired];
+    let found = known.into_iter().find(|status| status_word(*status) == word);
+    found.ok_or_else(|| sqlx::Error::Decode(format!("there is no status `{word}` of releases").into()))
+}
+
+/// As the database and the Platform API have it.
+pub(crate) const fn status_word(status: ReleaseStatus) -> &'static str {
+    match status {
+        ReleaseStatus::Pending => "pending",
+        ReleaseStatus::Succeeded => "succeeded",
+        ReleaseStatus::Failed => "failed",
+        ReleaseStatus::Expired => "expired",
     }
 }
 
@@ -179,6 +212,14 @@ pub(crate) async fn find(db: &mut AnyConnection, app_id: &str, version: u64) -> 
         .await
 }
 
+/// By its id alone: the app's id as well.
+pub(crate) async fn of_id(db: &mut AnyConnection, id: &str) -> Sql<Option<(String, ReleaseRow)>> {
+    let app: Option<(String,)> =
+        sqlx::query_as("SELECT app_id FROM releases WHERE id = $1").bind(id).fetch_optional(&mut *db).await?;
+    let Some((app_id,)) = app else { return Ok(None) };
+    Ok(find_by_id(db, &app_id, id).await?.map(|release| (app_id, release)))
+}
+
 pub(crate) async fn find_by_id(db: &mut AnyConnection, app_id: &str, id: &str) -> Sql<Option<ReleaseRow>> {
     sqlx::query_as(select!("WHERE r.app_id = $1 AND r.id = $2"))
         .bind(app_id)
@@ -227,6 +268,7 @@ pub(crate) struct NewRelease<'a> {
     pub(crate) description: &'a str,
     pub(crate) user: &'a UserName,
     pub(crate) slug_id: Option<&'a str>,
+    pub(crate) status: ReleaseStatus,
     pub(crate) config_vars: &'a BTreeMap<ConfigVarName, String>,
 }
 
@@ -234,7 +276,7 @@ pub(crate) async fn insert(db: &mut AnyConnection, app_id: &str, new: NewRelease
     let config_vars = serde_json::to_string(new.config_vars).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
     sqlx::query(
         "INSERT INTO releases (id, app_id, version, description, user_name, slug_id, status, config_vars, \
-         created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, 'succeeded', $7, $8, $8)",
+         created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
     )
     .bind(new_id())
     .bind(app_id)
@@ -242,11 +284,112 @@ pub(crate) async fn insert(db: &mut AnyConnection, app_id: &str, new: NewRelease
     .bind(new.description)
     .bind(new.user.as_str())
     .bind(new.slug_id)
+    .bind(status_word(new.status))
     .bind(config_vars)
     .bind(clock::now())
     .execute(db)
     .await
     .map(drop)
+}
+
+/// The release ends as it says, and why. Its status is told from the database again.
+pub(crate) async fn end(
+    db: &mut AnyConnection,
+    app_id: &str,
+    version: u64,
+    status: ReleaseStatus,
+    reason: Option<&str>,
+) -> Sql<()> {
+    sqlx::query(
+        "UPDATE releases SET status = $1, reason = $2, updated_at = $3 WHERE app_id = $4 AND version = $5",
+    )
+    .bind(status_word(status))
+    .bind(reason)
+    .bind(clock::now())
+    .bind(app_id)
+    .bind(big(version)?)
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Whether it has a release phase is known once its process types are there.
+pub(crate) async fn note_phase(db: &mut AnyConnection, app_id: &str, version: u64) -> Sql<()> {
+    sqlx::query(
+        "UPDATE releases SET has_phase = 1 WHERE app_id = $1 AND version = $2 AND EXISTS \
+         (SELECT 1 FROM process_types t WHERE t.app_id = $1 AND t.version = $2 AND t.name = $3)",
+    )
+    .bind(app_id)
+    .bind(big(version)?)
+    .bind(PHASE)
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Id of the app and version of each release that has to prove itself.
+pub(crate) async fn pending(db: &mut AnyConnection) -> Sql<Vec<(String, u64)>> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("SELECT app_id, version FROM releases WHERE status = 'pending' ORDER BY app_id")
+            .fetch_all(db)
+            .await?;
+    rows.into_iter().map(|(app, version)| Ok((app, count(version)?))).collect()
+}
+
+/// Stores a piece of what a release phase prints, and how far it reaches then.
+pub(crate) async fn append_output(
+    db: &mut AnyConnection,
+    app_id: &str,
+    version: u64,
+    piece: &super::output::Piece,
+    reaches: u64,
+) -> Sql<()> {
+    sqlx::query("INSERT INTO release_output (app_id, version, start, text) VALUES ($1, $2, $3, $4)")
+        .bind(app_id)
+        .bind(big(version)?)
+        .bind(big(piece.start)?)
+        .bind(piece.text.as_str())
+        .execute(&mut *db)
+        .await?;
+    sqlx::query("UPDATE releases SET output_bytes = $1 WHERE app_id = $2 AND version = $3")
+        .bind(big(reaches)?)
+        .bind(app_id)
+        .bind(big(version)?)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// The next pieces of it, from the one on in which a position lies.
+pub(crate) async fn output_pieces(
+    db: &mut AnyConnection,
+    app_id: &str,
+    version: u64,
+    from: u64,
+    limit: u32,
+) -> Sql<Vec<super::output::Piece>> {
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT start, text FROM release_output WHERE app_id = $1 AND version = $2 \
+         AND start >= COALESCE((SELECT MAX(o.start) FROM release_output o \
+         WHERE o.app_id = $1 AND o.version = $2 AND o.start <= $3), 0) ORDER BY start LIMIT $4",
+    )
+    .bind(app_id)
+    .bind(big(version)?)
+    .bind(big(from)?)
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|(start, text)| Ok(super::output::Piece { start: count(start)?, text })).collect()
+}
+
+/// What is printed of releases older than so many is not kept.
+pub(crate) async fn forget_old_output(db: &mut AnyConnection, app_id: &str, newest: u64) -> Sql<()> {
+    sqlx::query("DELETE FROM release_output WHERE app_id = $1 AND version <= $2")
+        .bind(app_id)
+        .bind(big(newest.saturating_sub(OUTPUTS_KEPT))?)
+        .execute(db)
+        .await
+        .map(drop)
 }
 
 /// The config vars as they were with a release; none for releases older than this record.

@@ -3,7 +3,7 @@
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row};
 
-use super::{Sql, new_id};
+use super::{Sql, new_id, revisions};
 use crate::certificate::Certificate;
 use crate::clock::{self, Millis};
 
@@ -33,6 +33,35 @@ impl FromRow<'_, AnyRow> for SniEndpointRow {
             updated_at: row.try_get("updated_at")?,
         })
     }
+}
+
+/// A certificate with its key, as the router has them.
+pub(crate) struct KeyPair {
+    pub(crate) id: String,
+    /// PEM.
+    pub(crate) certificate_chain: String,
+    /// PEM.
+    pub(crate) private_key: String,
+}
+
+impl FromRow<'_, AnyRow> for KeyPair {
+    fn from_row(row: &AnyRow) -> Sql<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            certificate_chain: row.try_get("certificate_chain")?,
+            private_key: row.try_get("private_key")?,
+        })
+    }
+}
+
+/// With their keys, in the order in which they were added.
+pub(crate) async fn pairs_of_app(db: &mut AnyConnection, app_id: &str) -> Sql<Vec<KeyPair>> {
+    sqlx::query_as(
+        "SELECT id, certificate_chain, private_key FROM sni_endpoints WHERE app_id = $1 ORDER BY id",
+    )
+    .bind(app_id)
+    .fetch_all(db)
+    .await
 }
 
 /// In the order in which they were added.
@@ -84,12 +113,18 @@ pub(crate) async fn insert(
     .bind(certificate.chain.as_str())
     .bind(certificate.private_key.as_str())
     .bind(clock::now())
-    .execute(db)
+    .execute(&mut *db)
     .await?;
+    revisions::raise(db, app_id).await?;
     Ok(id)
 }
 
-pub(crate) async fn replace(db: &mut AnyConnection, id: &str, certificate: &Certificate) -> Sql<()> {
+pub(crate) async fn replace(
+    db: &mut AnyConnection,
+    app_id: &str,
+    id: &str,
+    certificate: &Certificate,
+) -> Sql<()> {
     sqlx::query(
         "UPDATE sni_endpoints SET certificate_chain = $1, private_key = $2, updated_at = $3 WHERE id = $4",
     )
@@ -97,12 +132,13 @@ pub(crate) async fn replace(db: &mut AnyConnection, id: &str, certificate: &Cert
     .bind(certificate.private_key.as_str())
     .bind(clock::now())
     .bind(id)
-    .execute(db)
-    .await
-    .map(drop)
+    .execute(&mut *db)
+    .await?;
+    revisions::raise(db, app_id).await.map(drop)
 }
 
 /// Domains that used it have none afterwards.
-pub(crate) async fn delete(db: &mut AnyConnection, id: &str) -> Sql<()> {
-    sqlx::query("DELETE FROM sni_endpoints WHERE id = $1").bind(id).execute(db).await.map(drop)
+pub(crate) async fn delete(db: &mut AnyConnection, app_id: &str, id: &str) -> Sql<()> {
+    sqlx::query("DELETE FROM sni_endpoints WHERE id = $1").bind(id).execute(&mut *db).await?;
+    revisions::raise(db, app_id).await.map(drop)
 }

@@ -104,11 +104,9 @@ fn sessions_that_the_server_ended_are_replaced() {
 
 #[test]
 fn several_processes_on_one_database_keep_one_lease_and_hear_of_its_end() {
-    let home = Home::new();
-    let (one, other) = (Program::start(&home), {
-        let elsewhere = tempfile::tempdir().unwrap();
-        Program::start_with(elsewhere.path(), &home.config("127.0.0.1:0", ""))
-    });
+    let (home, elsewhere) = (Home::new(), tempfile::tempdir().unwrap());
+    let there = config(elsewhere.path(), &home.database(), "127.0.0.1:0", "");
+    let (one, other) = (Program::start(&home), Program::start_with(elsewhere.path(), &there));
     let ((admin, serve), (_, other_serve)) = (clients(&one), clients(&other));
     admin.add_user(&user("matt")).unwrap();
     admin.create_app(&app("shop"), &user("matt")).unwrap();
@@ -132,12 +130,11 @@ fn several_processes_on_one_database_keep_one_lease_and_hear_of_its_end() {
 #[test]
 fn many_pushes_through_several_processes_lose_nothing() {
     let home = Home::new();
-    let programs: Vec<_> = (0..2)
-        .map(|_| {
-            let dir = tempfile::tempdir().unwrap();
-            Program::start_with(dir.path(), &home.config("127.0.0.1:0", ""))
-        })
-        .collect();
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let start = |dir: &TempDir| {
+        Program::start_with(dir.path(), &config(dir.path(), &home.database(), "127.0.0.1:0", ""))
+    };
+    let programs: Vec<_> = dirs.iter().map(start).collect();
     let (admin, _) = clients(&programs[0]);
     admin.add_user(&user("matt")).unwrap();
     admin.create_app(&app("shop"), &user("matt")).unwrap();

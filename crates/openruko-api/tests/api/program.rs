@@ -16,6 +16,8 @@ use ruko_api_types::Abort;
 pub(crate) struct Program {
     pub(crate) child: Child,
     pub(crate) url: String,
+    /// The Platform API.
+    pub(crate) public_url: String,
     /// What it logs once it listens.
     log: Receiver<String>,
 }
@@ -34,19 +36,29 @@ impl Program {
 
     /// Starts it with a configuration, which is written to `dir`.
     pub(crate) fn start_with(dir: &Path, config: &str) -> Self {
+        Self::started(dir, config, command(dir, &[]))
+    }
+
+    /// Starts it with a command of its own.
+    pub(crate) fn started(dir: &Path, config: &str, mut command: Command) -> Self {
         std::fs::write(dir.join("config.toml"), config).unwrap();
-        let mut child = command(dir, &[]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
         let url = lines
             .find_map(|line| line.strip_prefix("openruko-api: listening on ").map(str::to_owned))
             .expect("it ended before it listened");
-        lines
-            .find(|line| line.contains("the Platform API listens on "))
+        let public_url = lines
+            .find_map(|line| Some(line.split_once("the Platform API listens on ")?.1.to_owned()))
             .expect("it ended before it listened");
         // The rest of its log may be of interest to nobody, but must not fill the pipe.
         let (sender, log) = channel();
         std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
-        Self { child, url, log }
+        Self { child, url, public_url, log }
+    }
+
+    /// What it logs until it ends.
+    pub(crate) fn rest(&self) -> Vec<String> {
+        self.log.iter().collect()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

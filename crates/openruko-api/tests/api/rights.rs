@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::world::{ADMIN, SERVE, World, app, by, user};
+use super::world::{ADMIN, HOST, ROUTER, RUNNING, SERVE, World, app, by, user};
 use ruko_api_client::{ApiClient, ApiClientError, Opened};
 use ruko_api_types::Access;
 
@@ -20,8 +20,20 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("serve", "POST", "/internal/pushes/{id}/abort"),
     ("serve", "POST", "/internal/pushes/{id}/output"),
     ("admin", "GET", "/internal/pushes/{id}/output"),
+    ("host", "POST", "/internal/logs"),
+    ("router", "POST", "/internal/logs"),
     ("serve", "POST", "/internal/builds/take"),
     ("serve", "GET", "/internal/builds/{id}/source"),
+    ("serve", "GET", "/internal/apps/{app}/releases/{version}/progress"),
+    ("host", "PUT", "/internal/host"),
+    ("host", "GET", "/internal/host/apps"),
+    ("host", "POST", "/internal/host/dynos"),
+    ("host", "POST", "/internal/host/apps/{id}/switch"),
+    ("host", "POST", "/internal/host/apps/{id}/releases/{version}/fail"),
+    ("host", "POST", "/internal/host/apps/{id}/releases/{version}/output"),
+    ("router", "GET", "/internal/router/apps"),
+    ("router", "POST", "/internal/router/wake"),
+    ("router", "POST", "/internal/router/activity"),
     ("admin", "POST", "/internal/users"),
     ("admin", "GET", "/internal/users"),
     ("admin", "PATCH", "/internal/users/{user}"),
@@ -43,6 +55,7 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("admin", "PUT", "/internal/apps/{app}/buildpacks"),
     ("admin", "GET", "/internal/apps/{app}/releases"),
     ("admin", "GET", "/internal/apps/{app}/builds"),
+    ("admin", "GET", "/internal/apps/{app}/log"),
     ("admin", "GET", "/internal/audit"),
 ];
 
@@ -66,6 +79,7 @@ fn request(world: &World, method: &str, path: &str, token: Option<&str>, body: &
 
 fn filled(path: &str) -> String {
     path.replace("{app}", "shop")
+        .replace("{version}", "1")
         .replace("{id}", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
         .replace("{user}", "matt")
         .replace("{fingerprint}", "SHA256%3Aabc")
@@ -83,15 +97,20 @@ fn the_table_of_rights_is_the_one_that_was_meant() {
 
 #[test]
 fn every_call_answers_its_own_component_and_nobody_else() {
-    let world = World::new();
+    let world = World::with(RUNNING);
+    let tokens = [("serve", SERVE), ("admin", ADMIN), ("host", HOST), ("router", ROUTER)];
     for (who, method, path) in CALLS {
+        let may = |name: &str| CALLS.contains(&(name, method, path));
+        let own = tokens.iter().find(|(name, _)| name == who).unwrap().1;
+        let others = tokens.iter().filter(|(name, _)| !may(name)).map(|(_, token)| *token);
         let path = filled(path);
-        let (own, other) = if *who == "serve" { (SERVE, ADMIN) } else { (ADMIN, SERVE) };
         let status = |token: Option<&str>| request(&world, method, &path, token, "").0;
         assert_eq!(status(None), 401, "{method} {path} without a token");
         assert_eq!(status(Some("unknown")), 401, "{method} {path} with an unknown token");
         assert_eq!(status(Some("")), 401, "{method} {path} with an empty token");
-        assert_eq!(status(Some(other)), 403, "{method} {path} with the other component's token");
+        for other in others {
+            assert_eq!(status(Some(other)), 403, "{method} {path} with {other}");
+        }
         let (answered, body) = request(&world, method, &path, Some(own), "");
         assert!(![401, 403, 405, 500].contains(&answered), "{method} {path}: {answered} {body}");
         assert!(!body.contains("no_such_call"), "{method} {path}: {body}");

@@ -5,10 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::sqlite::platform_log_lines::{Sender, line, numbered};
 use crate::sqlite::program::{Program, ended};
 use crate::sqlite::world::{ADMIN, SERVE, World, app, commit, config, opened, user};
 use nix::sys::signal::Signal;
 use ruko_api_client::ApiClient;
+use ruko_api_types::Output;
 use tempfile::TempDir;
 
 /// Mounts, which only root may do; where it may not, the test of the store with a database of bounded
@@ -41,7 +43,41 @@ fn a_disk_that_was_full_is_said_so_and_does_no_lasting_harm() {
     assert_eq!(program.child.wait().unwrap().code(), Some(0));
 }
 
-/// A file system of one MiB in memory.
+/// Where nothing may be mounted, the tests of the store stand alone.
+#[test]
+fn a_disk_that_is_full_costs_lines_and_nothing_else() {
+    let Some(small) = SmallDisk::mount() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let database = format!("sqlite://{}/api.db", dir.path().display());
+    let text = config(dir.path(), &database, "127.0.0.1:0", "");
+    let text =
+        text.replace(&format!("logs = '{}", dir.path().display()), &format!("logs = '{}", small.0.display()));
+    let program = Program::start_with(dir.path(), &text);
+    let admin = ApiClient::new(&program.url, ADMIN.into()).unwrap();
+    let serve = ApiClient::new(&program.url, SERVE.into()).unwrap();
+    admin.add_user(&user("matt")).unwrap();
+    admin.create_app(&app("shop"), &user("matt")).unwrap();
+    let shop = admin.app(&app("shop")).unwrap().id;
+    let mut sender = Sender::of(&program.url);
+    sender.send(numbered(&shop, 0, 10));
+    for n in 0..10 {
+        sender.send((0..1000).map(|_| line(&shop, "web.1", &format!("{n} {}", "x".repeat(500)))).collect());
+    }
+    // Neither lines nor builds are refused for it.
+    let push = opened(&serve);
+    serve.output(&push.push, &Output { offset: 0, text: "-----> Building\n".into() }).unwrap();
+    serve.commit(&push.push, &commit(0)).unwrap();
+    program.signal(Signal::SIGTERM);
+    let said: Vec<String> =
+        program.rest().into_iter().filter(|line| line.contains("lines of logs")).collect();
+    assert!(said.len() == 1 && said[0].contains("are lost"), "{said:?}");
+    let free = nix::sys::statvfs::statvfs(&small.0).unwrap();
+    assert!(free.blocks_available() > 0, "the last of the disk is left to others");
+    let kept = std::fs::read_to_string(small.0.join(format!("logs/{shop}.log"))).unwrap();
+    assert!(kept.contains("app[web.1]: line 9\n") && kept.ends_with('\n'));
+}
+
+/// A file system of two MiB in memory.
 struct SmallDisk(PathBuf, #[expect(dead_code, reason = "removed when it is dropped")] TempDir);
 
 impl SmallDisk {
@@ -50,7 +86,7 @@ impl SmallDisk {
         let at = dir.path().join("small");
         std::fs::create_dir(&at).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&at).stderr(Stdio::null());
+        mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&at).stderr(Stdio::null());
         mount.status().is_ok_and(|status| status.success()).then(|| Self(at, dir))
     }
 }

@@ -1,8 +1,10 @@
 //! All tests, on the database that the module is named after.
 
 mod admin;
+mod changes;
 mod developer;
 mod durability;
+mod host;
 mod leases;
 mod platform;
 mod platform_access;
@@ -14,8 +16,10 @@ mod platform_certificates;
 mod platform_config_vars;
 mod platform_crowd;
 mod platform_domains;
+mod platform_drains;
 mod platform_edge;
 mod platform_formation;
+pub(crate) mod platform_log_lines;
 mod platform_logs;
 mod platform_pipelines;
 mod platform_releases;
@@ -24,4 +28,6 @@ mod platform_webhooks;
 pub(crate) mod program;
 mod pushes;
 mod rights;
+mod routing;
+mod running;
 pub(crate) mod world;

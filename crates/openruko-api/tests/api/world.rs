@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 
 pub(crate) const SERVE: &str = "token-of-serve";
 pub(crate) const ADMIN: &str = "token-of-admin";
+pub(crate) const HOST: &str = "token-of-host";
+pub(crate) const ROUTER: &str = "token-of-router";
 
 /// A public key and its fingerprint, as ssh-keygen made and printed them.
 pub(crate) const KEY: &str =
@@ -25,6 +27,9 @@ pub(crate) const FINGERPRINT: &str = "SHA256:LNJNMrPu5F0vMFjkUggCWMYMvBO1oR0sll2
 
 /// As a further line in `[api]`: no directory of uploads is configured.
 pub(crate) const NO_UPLOADS: &str = "# no uploads";
+
+/// As a further line in `[api]`: there are a host, which runs dynos, and a router.
+pub(crate) const RUNNING: &str = "# runs dynos";
 
 /// Where a test's configuration, storage and database are. They go with it.
 pub(crate) struct Home {
@@ -68,10 +73,10 @@ pub(crate) fn config(dir: &Path, database: &str, listen: &str, extra: &str) -> S
         |token: &str| -> String { Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect() };
     format!(
         "[api]\nlisten = '{listen}'\ndatabase = '{database}'\nstorage = 'file://{dir}/storage'\n\
-         {uploads}\n\
+         {uploads}\nlogs = '{dir}/logs'\n\
          url = 'http://api.test:5000'\nweb_url = 'http://{{app}}.localhost:8080/'\n\
          stack = 'openruko-12'\ntemplate = 'openruko-build'\n{extra}\n\
-         [api.components]\nserve = '{serve}'\nadmin = '{admin}'\n\
+         [api.components]\nserve = '{serve}'\nadmin = '{admin}'\nrouter = '{router}'\n{host}\
          [api.public]\nlisten = '127.0.0.1:0'\nurl = 'http://paas.test'\n\
          git_url = 'https://git.test/{{app}}.git'\nssh_url = 'ssh://git@git.test:2222/{{app}}.git'\n",
         dir = dir.display(),
@@ -82,6 +87,8 @@ pub(crate) fn config(dir: &Path, database: &str, listen: &str, extra: &str) -> S
         },
         serve = digest(SERVE),
         admin = digest(ADMIN),
+        router = digest(ROUTER),
+        host = if extra.contains(RUNNING) { format!("host = '{}'\n", digest(HOST)) } else { String::new() },
     )
 }
 
@@ -113,7 +120,40 @@ impl World {
     }
 
     fn started(extra: &str, public: &str) -> Self {
-        let home = Home::new();
+        Self::at(Home::new(), extra, public)
+    }
+
+    /// At a home that was there before.
+    pub(crate) fn again(home: Home) -> Self {
+        Self::at(home, "", "")
+    }
+
+    /// An API that runs elsewhere, with the home that is its.
+    pub(crate) fn of(url: &str, public_url: &str, home: Home) -> Self {
+        Self {
+            serve: ApiClient::new(url, SERVE.into()).unwrap(),
+            admin: ApiClient::new(url, ADMIN.into()).unwrap(),
+            url: url.to_owned(),
+            public_url: public_url.to_owned(),
+            stop: None,
+            server: None,
+            home,
+        }
+    }
+
+    /// Ends it, and begins another one at the same home.
+    pub(crate) fn restarted(self) -> Self {
+        self.restarted_with("")
+    }
+
+    /// The same, with further lines in `[api.public]`.
+    pub(crate) fn restarted_with(mut self, public: &str) -> Self {
+        self.stop();
+        let empty = Home { dir: tempfile::tempdir().unwrap(), database: Backing::File };
+        Self::at(std::mem::replace(&mut self.home, empty), "", public)
+    }
+
+    fn at(home: Home, extra: &str, public: &str) -> Self {
         let text = format!("{}{public}\n", home.config("127.0.0.1:0", extra));
         let config = Config::parse(&text, std::iter::empty()).unwrap();
         let settings = Settings::try_from(config.api().unwrap()).unwrap();
@@ -136,6 +176,16 @@ impl World {
             server: Some(thread),
             home,
         }
+    }
+
+    /// With a host and a router, the user `matt` and his `shop`.
+    pub(crate) fn running() -> Self {
+        Self::with_shop(RUNNING)
+    }
+
+    /// The client of a component.
+    pub(crate) fn client(&self, token: &str) -> ApiClient {
+        ApiClient::new(&self.url, token.into()).unwrap()
     }
 
     /// With the user `matt` and the app `shop`, which is his.

@@ -1,4 +1,4 @@
-//! `openruko admin releases`, `builds` and `output`.
+//! `openruko admin releases`, `builds`, `output` and `logs`.
 
 use std::io::Write;
 
@@ -36,6 +36,23 @@ pub(super) struct OutputArgs {
     /// Go on printing until the build has ended
     #[arg(long)]
     follow: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  openruko admin logs my-app --num 20 --ps web")]
+pub(super) struct LogsArgs {
+    /// The app's name
+    app: AppName,
+    /// How many of the last lines
+    #[arg(short, long, value_name = "LINES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=1500))]
+    num: u32,
+    /// Only this dyno, or this process type
+    #[arg(short, long, value_name = "DYNO")]
+    ps: Option<String>,
+    /// Only app or heroku
+    #[arg(short, long, value_name = "SOURCE")]
+    source: Option<String>,
 }
 
 pub(super) fn releases(args: &ReleasesArgs, client: &ApiClient, out: &mut dyn Write) -> Done {
@@ -80,4 +97,11 @@ fn status(status: BuildStatus) -> &'static str {
 
 pub(super) fn output(args: &OutputArgs, client: &ApiClient, out: &mut dyn Write) -> Done {
     Ok(client.copy_output(&args.push, args.follow, out)?)
+}
+
+pub(super) fn logs(args: &LogsArgs, client: &ApiClient, out: &mut dyn Write) -> Done {
+    for line in client.log(&args.app, args.num, args.ps.as_deref(), args.source.as_deref())? {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
 }

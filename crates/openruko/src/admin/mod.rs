@@ -73,6 +73,8 @@ enum ApiCommand {
     Builds(history::BuildsArgs),
     /// Print what a build printed
     Output(history::OutputArgs),
+    /// Print the last lines of the log of an app
+    Logs(history::LogsArgs),
     /// List who did what, newest first
     Audit(audit::AuditArgs),
 }
@@ -114,6 +116,7 @@ fn carry_out(
         ApiCommand::Releases(args) => history::releases(&args, client, out),
         ApiCommand::Builds(args) => history::builds(&args, client, out),
         ApiCommand::Output(args) => history::output(&args, client, out),
+        ApiCommand::Logs(args) => history::logs(&args, client, out),
         ApiCommand::Audit(args) => audit::run(&args, client, out),
     };
     done.map_err(|error| match error {

@@ -242,6 +242,10 @@ fn an_app_that_was_never_pushed_has_its_first_release_alone() {
     assert_eq!(world.says("builds shop"), "");
     let fault = world.refuses("output 01ARZ3NDEKTSV4RRFFQ69G5FAV");
     assert_eq!(fault.message, "there is no push 01ARZ3NDEKTSV4RRFFQ69G5FAV");
+    assert!(world.says("logs shop").ends_with(" app[api]: Release v1 created by user matt\n"));
+    assert_eq!(world.says("logs shop -n 1 --ps api").lines().count(), 1);
+    assert_eq!(world.says("logs shop --source heroku"), "");
+    assert_eq!(world.refuses("logs nothere").message, "there is no app `nothere`");
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             database_password_file: None,
             storage: format!("file://{}", state.storage().display()),
             uploads: Some(state.uploads()),
+            logs: Some(state.logs()),
             url: api_url.clone(),
             web_url: "http://{app}.localhost:8080/".to_owned(),
             stack: known("openruko-12"),
@@ -86,6 +87,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             lease_seconds: 30,
             components,
             limits: BuildLimits::default(),
+            dyno_sizes: BTreeMap::new(),
             public: Some(public(args)),
         }),
         git: Some(GitConfig {

@@ -66,6 +66,11 @@ impl State {
         self.api().join("uploads")
     }
 
+    /// The logs of apps; the API makes it.
+    pub(super) fn logs(&self) -> PathBuf {
+        self.api().join("logs")
+    }
+
     /// Repositories, slugs and caches.
     pub(super) fn storage(&self) -> PathBuf {
         self.dir.join("storage")

@@ -24,6 +24,7 @@ mod slug;
 mod sni_endpoint;
 mod stack;
 mod transfer;
+mod web_settings;
 mod webhook;
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,7 @@ pub use slug::Slug;
 pub use sni_endpoint::{AcmRefresh, NewSniEndpoint, SniEndpoint, SslCert};
 pub use stack::{Provider, Region, Stack};
 pub use transfer::{AppTransfer, NewAppTransfer, TeamAppChanges};
+pub use web_settings::WebSettingsChanges;
 pub use webhook::{
     BadWebhookLevel, NewWebhook, Webhook, WebhookAttempt, WebhookChanges, WebhookDelivery, WebhookEvent,
     WebhookEventRef, WebhookLevel,
