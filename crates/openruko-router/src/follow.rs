@@ -1,14 +1,15 @@
 //! Follows the API's table of apps, and keeps a copy on disk for starts while the API is down.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ruko_api_client::{ApiClient, ApiClientError};
 use ruko_api_types::router::RoutedApps;
 use ruko_core::exit::chain;
 use tokio::sync::watch;
 
-use crate::api::{Api, ApiError};
 use crate::table::{Kept, Table};
 
 /// How long the API may hold a call.
@@ -33,7 +34,7 @@ pub(crate) fn load(path: &Path) -> Table {
 }
 
 /// Follows the API for as long as the program runs.
-pub(crate) fn follow(api: &Api, table: &watch::Sender<Arc<Table>>, heard: &Heard) {
+pub(crate) fn follow(api: &ApiClient, table: &watch::Sender<Arc<Table>>, heard: &Heard) {
     let mut pause = PAUSE.0;
     loop {
         match next(api, table) {
@@ -50,18 +51,16 @@ pub(crate) fn follow(api: &Api, table: &watch::Sender<Arc<Table>>, heard: &Heard
     }
 }
 
-/// One step: what changed, or everything anew.
-fn next(api: &Api, table: &watch::Sender<Arc<Table>>) -> Result<(), ApiError> {
+/// One step: what changed, or everything anew where the API cannot tell that.
+fn next(api: &ApiClient, table: &watch::Sender<Arc<Table>>) -> Result<(), ApiClientError> {
     let before = table.borrow().clone();
-    let changes = match before.revision {
-        0 => None,
-        revision => api.routed_apps(revision, WAIT_SECONDS)?,
-    };
-    // A revision that went back is a database of another day.
-    let goes_on = changes.filter(|changes| changes.revision >= before.revision);
-    let (changes, anew) = match goes_on {
-        Some(changes) => (changes, false),
-        None => (everything(api, if before.revision == 0 { WAIT_SECONDS } else { 0 })?, true),
+    let (changes, anew) = match before.revision {
+        0 => (everything(api, WAIT_SECONDS)?, true),
+        revision => match api.routed_apps(revision, WAIT_SECONDS)? {
+            Some(changes) => (changes, false),
+            // Its database was put back to an earlier day, say.
+            None => (everything(api, 0)?, true),
+        },
     };
     let unchanged = !anew && changes.apps.is_empty() && changes.gone.is_empty();
     if unchanged && changes.revision == before.revision {
@@ -73,24 +72,25 @@ fn next(api: &Api, table: &watch::Sender<Arc<Table>>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// All apps, page by page.
-fn everything(api: &Api, wait_seconds: u64) -> Result<RoutedApps, ApiError> {
-    let mut all = RoutedApps::default();
+/// All apps, piece by piece; what is not told is not there.
+fn everything(api: &ApiClient, wait_seconds: u64) -> Result<RoutedApps, ApiClientError> {
+    let (mut revision, mut apps) = (0, BTreeMap::new());
     loop {
-        let wait = if all.revision == 0 { wait_seconds } else { 0 };
-        match api.routed_apps(all.revision, wait)? {
+        let wait = if revision == 0 { wait_seconds } else { 0 };
+        let Some(piece) = api.routed_apps(revision, wait)? else {
             // It was put back once more.
-            None => all = RoutedApps::default(),
-            Some(page) => {
-                let more = page.more && page.revision > all.revision;
-                all.apps.retain(|app| !page.gone.contains(&app.app.id));
-                all.apps.retain(|app| page.apps.iter().all(|new| new.app.id != app.app.id));
-                all.apps.extend(page.apps);
-                all.revision = page.revision;
-                if !more {
-                    return Ok(all);
-                }
-            }
+            (revision, apps) = (0, BTreeMap::new());
+            std::thread::sleep(PAUSE.0);
+            continue;
+        };
+        for id in &piece.gone {
+            apps.remove(id);
+        }
+        // One that changed meanwhile comes again.
+        apps.extend(piece.apps.into_iter().map(|app| (app.app.id.clone(), app)));
+        revision = piece.revision;
+        if !piece.more {
+            return Ok(RoutedApps { revision, apps: apps.into_values().collect(), ..RoutedApps::default() });
         }
     }
 }

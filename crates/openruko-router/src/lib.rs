@@ -19,7 +19,6 @@ use clap::Parser;
 use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
 use ruko_core::{Exit, Fault, report};
 
-mod api;
 mod app;
 mod code;
 mod door;

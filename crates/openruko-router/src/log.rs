@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ruko_api_client::ApiClient;
 use ruko_api_types::log::{LogLine, LogLines, LogSource, MAX_LINES};
 use ruko_core::exit::chain;
-
-use crate::api::Api;
 
 /// The most lines that wait.
 const WAITING: usize = 50_000;
@@ -80,18 +79,18 @@ impl Lines {
     }
 
     /// Sends lines for as long as the program runs.
-    pub(crate) fn send(&self, api: &Api) {
+    pub(crate) fn send(&self, api: &ApiClient) {
         self.send_all(api);
         self.sent.store(true, Ordering::Release);
     }
 
-    fn send_all(&self, api: &Api) {
+    fn send_all(&self, api: &ApiClient) {
         let sender = ulid::Ulid::generate().to_string();
         for batch in 1.. {
             let Some(lines) = self.gather() else { return };
             let lines = LogLines { sender: sender.clone(), batch, lines };
             let mut pause = PAUSE.0;
-            while let Err(error) = api.log(&lines) {
+            while let Err(error) = api.log_lines(&lines) {
                 tracing::warn!(error = %chain(&error), "the API does not take the lines of logs");
                 if self.waiting().ended {
                     return;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ruko_api_client::ApiClient;
 use ruko_api_types::router::{Activity, WebState};
 use ruko_core::exit::chain;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::api::Api;
 use crate::app::AppState;
 use crate::code::Code;
 use crate::dyno::{Connection, Open, Reuse};
@@ -43,7 +43,7 @@ const ACTIVITY: Duration = Duration::from_secs(10);
 pub(crate) struct Router {
     pub(crate) settings: Settings,
     pub(crate) table: watch::Receiver<Arc<Table>>,
-    pub(crate) api: Api,
+    pub(crate) api: ApiClient,
     pub(crate) lines: Lines,
     pub(crate) metrics: Metrics,
     pub(crate) heard: Heard,
@@ -69,7 +69,7 @@ pub(crate) struct Tried {
 }
 
 impl Router {
-    pub(crate) fn new(settings: Settings, api: Api, table: watch::Receiver<Arc<Table>>) -> Self {
+    pub(crate) fn new(settings: Settings, api: ApiClient, table: watch::Receiver<Arc<Table>>) -> Self {
         Self {
             settings,
             table,

@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ruko_api_client::ApiClient;
 use ruko_core::Fault;
 use ruko_core::config::{Config, Ipv4Net, TlsConfig};
-
-use crate::api::Api;
 
 /// What the router works with.
 #[derive(Clone, Debug)]
@@ -26,7 +25,7 @@ pub struct Settings {
     pub(crate) rolling: Duration,
     pub(crate) wake: Duration,
     pub(crate) shutdown: Duration,
-    api: Api,
+    api: ApiClient,
 }
 
 impl Settings {
@@ -36,7 +35,7 @@ impl Settings {
     /// The table is missing, or something in it cannot be used; the message says which.
     pub fn read(config: &Config) -> Result<Self, Fault> {
         let router = config.router()?;
-        let api = Api::new(&router.api_url, &router.token_file)?;
+        let api = ApiClient::from_token_file(&router.api_url, &router.token_file)?;
         if router.tls_listen.is_some() && router.certificates.is_empty() {
             let fault = Fault::refused("the configuration's [router] has tls_listen and no certificates");
             return Err(
@@ -90,7 +89,7 @@ impl Settings {
         })
     }
 
-    pub(crate) fn api(&self) -> Api {
+    pub(crate) fn api(&self) -> ApiClient {
         self.api.clone()
     }
 }

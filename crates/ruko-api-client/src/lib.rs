@@ -10,6 +10,7 @@ mod admin;
 mod error;
 mod host;
 mod http;
+mod log;
 mod router;
 mod serve;
 
