@@ -70,6 +70,21 @@ fn the_agent_of_a_node_has_neither_a_database_nor_a_server_nor_lxc() {
     expect_none_of("openruko-host", &["sqlx", "axum", "hyper", "ruko-lxc", "ruko-http", "ruko-container"]);
 }
 
+/// What strangers reach first has nothing to lose but the traffic.
+#[test]
+fn the_router_has_neither_a_database_nor_containers_nor_storage() {
+    let unwanted = ["sqlx", "ruko-lxc", "ruko-archive", "ruko-storage", "ruko-channel", "tar"];
+    expect_none_of("openruko-router", &unwanted);
+}
+
+/// Pingora wants zlib-ng, which is C; `make build` builds the router apart, so that it stays in the router.
+#[test]
+fn c_for_compression_is_in_the_router_alone() {
+    for package in ["openruko-api", "openruko-git", "openruko-serve", "ruko-fetch", "ruko-slug"] {
+        expect_none_of(package, &["libz-ng-sys", "zstd-sys", "pingora-core"]);
+    }
+}
+
 #[test]
 fn tools_have_no_async_runtime() {
     for package in ["openruko-serve", "ruko-fetch", "ruko-container", "ruko-dyno", "ruko-slug"] {

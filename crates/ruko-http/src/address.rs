@@ -16,7 +16,7 @@ pub struct ClientAddress(pub IpAddr);
 impl ClientAddress {
     /// A trusted proxy is believed about its client. Where that is a trusted proxy as well, so is it; what
     /// stands further to the left may be the client's own invention.
-    pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[Ipv4Net]) -> Self {
+    pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[Ipv4Net]) -> Self {
         let peer = peer.to_canonical();
         let mut client = peer;
         if is_trusted(peer, trusted) {
@@ -43,7 +43,8 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-pub(crate) fn is_trusted(address: IpAddr, trusted: &[Ipv4Net]) -> bool {
+/// Whether an address is that of a proxy which is believed.
+pub fn is_trusted(address: IpAddr, trusted: &[Ipv4Net]) -> bool {
     let inside = |address: Ipv4Addr| trusted.iter().any(|net| net.contains(address));
     matches!(address, IpAddr::V4(address) if inside(address))
 }

@@ -14,7 +14,8 @@ mod server;
 mod silent;
 mod tls;
 
-pub use address::{ClientAddress, network};
+pub use address::{ClientAddress, is_trusted, network};
 pub use places::{Full, Place, Places};
 pub use process::{log_to_stderr, told_to_stop};
 pub use server::{Bounds, Listen, Listener, serve};
+pub use tls::Certificate;

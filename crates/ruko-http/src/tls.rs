@@ -28,7 +28,7 @@ impl Tls {
     /// Reads the certificate and its key.
     pub(crate) fn new(files: &TlsConfig) -> Result<Self, Fault> {
         let provider = Arc::new(ring::default_provider());
-        let certificate = Certificate::read(files.clone(), provider.clone())?;
+        let certificate = Certificate::read(files.clone())?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -46,7 +46,7 @@ impl Tls {
 /// A certificate that follows its files: each handshake looks whether they changed, which costs two
 /// stat(2). One that cannot be read leaves the last good one in place, until the files change again.
 #[derive(Debug)]
-struct Certificate {
+pub struct Certificate {
     files: TlsConfig,
     provider: Arc<CryptoProvider>,
     current: Mutex<Current>,
@@ -68,13 +68,19 @@ struct Seen {
 }
 
 impl Certificate {
-    fn read(files: TlsConfig, provider: Arc<CryptoProvider>) -> Result<Self, Fault> {
+    /// Reads the certificate and its key.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not belong to each other; the message says which and why.
+    pub fn read(files: TlsConfig) -> Result<Self, Fault> {
+        let provider = Arc::new(ring::default_provider());
         let seen = seen(&files);
         let certified = Arc::new(certified(&files, &provider)?);
         Ok(Self { files, provider, current: Mutex::new(Current { seen, certified }) })
     }
 
-    fn current(&self) -> Arc<CertifiedKey> {
+    /// As it is in the files now.
+    pub fn current(&self) -> Arc<CertifiedKey> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let now = seen(&self.files);
         if now != current.seen {
@@ -155,7 +161,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = files(&dir);
         let first = write(&files, "one.test");
-        let certificate = Certificate::read(files.clone(), Arc::new(ring::default_provider())).unwrap();
+        let certificate = Certificate::read(files.clone()).unwrap();
         assert_eq!(certificate.current().cert, [first]);
         let second = write(&files, "two.test");
         assert_eq!(certificate.current().cert, std::slice::from_ref(&second));

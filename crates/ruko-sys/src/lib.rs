@@ -1,10 +1,12 @@
 //! The thin shell around the operating system: running a tool, opening what only root may write,
-//! replacing a file, locks that die with their holder, a parent's death passed on to its children.
+//! replacing a file, locks that die with their holder, a parent's death passed on to its children,
+//! listening sockets that change hands.
 //!
 //! `unsafe` stands here or nowhere.
 
 pub mod file;
 pub mod idmap;
+pub mod listeners;
 pub mod lock;
 pub mod loop_device;
 pub mod process;

@@ -1,0 +1,148 @@
+//! What the router remembers of an app over all its tables: when it was asked for, who waits for it, how it answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// The most requests that wait for one app.
+const WAITING: usize = 1000;
+
+/// What outlives a table.
+#[derive(Debug)]
+pub(crate) struct AppState {
+    started: Instant,
+    /// Requests that are open, waiting ones included.
+    open: AtomicUsize,
+    /// When the last one began or ended: milliseconds after `started`, plus one; 0: none did.
+    last: AtomicU64,
+    /// Requests that wait for a dyno.
+    waiting: AtomicUsize,
+    /// Somebody is waking it.
+    waking: AtomicBool,
+    /// Answers by the first digit of their status.
+    answers: [AtomicU64; 6],
+}
+
+/// A request that is open, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<AppState>);
+
+/// A request that waits, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting(Arc<AppState>);
+
+/// Whoever wakes the app, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waker(Arc<AppState>);
+
+impl AppState {
+    /// An app that nobody asked for yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            open: AtomicUsize::new(0),
+            last: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            waking: AtomicBool::new(false),
+            answers: Default::default(),
+        }
+    }
+
+    fn touch(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.last.store(now + 1, Ordering::Relaxed);
+    }
+
+    /// A request begins.
+    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.touch();
+        Busy(self.clone())
+    }
+
+    /// How long ago the last request began or ended: nothing while one is open, none if there was none.
+    pub(crate) fn idle(&self) -> Option<Duration> {
+        let last = self.last.load(Ordering::Relaxed).checked_sub(1)?;
+        if self.open.load(Ordering::Relaxed) > 0 {
+            return Some(Duration::ZERO);
+        }
+        Some(self.started.elapsed().saturating_sub(Duration::from_millis(last)))
+    }
+
+    /// A request begins to wait; none, if as many wait as may.
+    pub(crate) fn wait(self: &Arc<Self>) -> Option<Waiting> {
+        let more = |count: usize| (count < WAITING).then_some(count + 1);
+        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Waiting(self.clone()))
+    }
+
+    /// How many requests wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Takes it upon oneself to wake the app; none, if somebody does.
+    pub(crate) fn wake(self: &Arc<Self>) -> Option<Waker> {
+        (!self.waking.swap(true, Ordering::Relaxed)).then(|| Waker(self.clone()))
+    }
+
+    /// Counts an answer.
+    pub(crate) fn answered(&self, status: u16) {
+        if let Some(count) = self.answers.get(usize::from(status / 100)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many answers there were with a status that begins with each digit.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.answers.iter().map(|count| count.load(Ordering::Relaxed)).enumerate().skip(1)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.touch();
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        self.0.waking.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_busy_while_a_request_is_open() {
+        let app = Arc::new(AppState::new());
+        assert_eq!(app.idle(), None);
+        let (first, second) = (app.begin(), app.begin());
+        drop(first);
+        assert_eq!(app.idle(), Some(Duration::ZERO));
+        drop(second);
+        assert!(app.idle().is_some_and(|idle| idle < Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn only_so_many_wait_and_one_wakes() {
+        let app = Arc::new(AppState::new());
+        let held: Vec<_> = (0..WAITING).map(|_| app.wait().unwrap()).collect();
+        assert!(app.wait().is_none());
+        drop(held);
+        assert_eq!(app.waiting(), 0);
+        let waker = app.wake().unwrap();
+        assert!(app.wake().is_none());
+        drop(waker);
+        assert!(app.wake().is_some());
+    }
+}

@@ -1,0 +1,94 @@
+//! The reverse proxy in front of web dynos.
+//!
+//! A connection comes in at a [`door`]; the head of a request is judged ([`head`]) before anybody else reads it; an
+//! [`exchange`] looks the app up in the [`table`], has the [`router`] choose a dyno, waking the app if it sleeps, and
+//! the [`pump`] passes request and answer on. Every request leaves a [`line`] in the [`log`] of its app.
+//!
+//! HTTP itself is [Pingora](https://docs.rs/pingora-core)'s: its sessions read and write HTTP/1 and HTTP/2. What is
+//! between two sessions is this program's own, since it has to know why something failed in Heroku's terms ([`code`]),
+//! has two kinds of time limits, holds requests, and must read one direction while it writes the other.
+//!
+//! The table follows the API ([`follow`]). While the API is down, the router goes on with the last one, also over a
+//! restart.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
+use ruko_core::{Exit, Fault, report};
+
+mod app;
+mod code;
+mod door;
+mod dyno;
+mod exchange;
+mod fields;
+mod follow;
+mod head;
+mod line;
+mod log;
+mod metrics;
+mod page;
+mod pump;
+mod router;
+mod server;
+mod settings;
+mod sockets;
+mod table;
+mod tls;
+mod websocket;
+mod wire;
+
+pub use settings::Settings;
+
+const PROGRAM: &str = "openruko-router";
+
+/// The reverse proxy in front of openruko's web dynos.
+#[derive(Debug, Parser)]
+#[command(
+    name = PROGRAM,
+    version,
+    after_help = "Example:\n  openruko-router --config /etc/openruko/config.toml --check\n\n\
+                  SIGHUP reads certificates again (they are also read when their files change). SIGTERM ends the\n\
+                  router when open requests have ended, after shutdown_seconds at the latest.\n\n\
+                  An upgrade that refuses no connection: start the new router with --upgrade, as the same user and\n\
+                  with the same state_file. It takes the listening sockets from the old one, which then ends by\n\
+                  itself. Or let systemd hold the sockets (FileDescriptorName= http, https, metrics) and restart."
+)]
+struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "PATH", env = PATH_VARIABLE, default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// Read and judge the configuration, then end without doing anything
+    #[arg(long)]
+    check: bool,
+    /// Take the listening sockets over from the router that runs now, which then ends when its open requests have
+    /// ended; no connection is refused in between
+    #[arg(long)]
+    upgrade: bool,
+}
+
+/// The program: reads its arguments and configuration, then serves until it is told to stop.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    match Args::try_parse_from(args) {
+        Ok(args) => report(PROGRAM, run(args)),
+        Err(usage) => {
+            let _ = usage.print();
+            ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(Exit::Usage as u8))
+        }
+    }
+}
+
+fn run(args: Args) -> Result<Exit, Fault> {
+    // As far as it is text; a variable of ours is never anything else.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = Config::load(&args.config, environment)?;
+    let settings = Settings::read(&config)?;
+    if args.check {
+        return Ok(Exit::Ok);
+    }
+    server::run(settings, args.upgrade)
+}

@@ -1,0 +1,259 @@
+//! Every code of Heroku's that the router gives, its page, and its line.
+
+use std::io::{BufReader, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc::channel;
+
+use ruko_api_types::log::LogSource;
+use ruko_api_types::router::{RoutedApp, WebState};
+
+use crate::api::{app, routed};
+use crate::dyno::{Dyno, Request, answer, nobody};
+use crate::world::{World, eventually};
+
+/// What a client sees, and what the log says.
+fn expect(world: &World, code: &str, desc: &str, status: u16) {
+    let answer = world.get("shop.test", "/x");
+    assert_eq!(answer.status, status, "{code}: {}", answer.text());
+    assert!(answer.field("content-type").starts_with("text/html"), "{code}");
+    assert_eq!(answer.field("cache-control"), "no-store");
+    logged(world, code, desc, status);
+}
+
+fn logged(world: &World, code: &str, desc: &str, status: u16) {
+    let code_word = format!("code={code} ");
+    let line = world.api.line(&[&code_word]);
+    assert_eq!(
+        (line.app.as_str(), line.source, line.process.as_str()),
+        ("id-shop", LogSource::Heroku, "router")
+    );
+    let text = line.text;
+    assert!(text.contains(&format!("desc=\"{desc}\"")), "{text}");
+    assert!(text.contains("method=GET path=\"/x\" host=shop.test request_id="), "{text}");
+    assert!(text.contains(" fwd=\"127.0.0.1\" dyno="), "{text}");
+    assert!(text.contains(&format!(" status={status} bytes=")), "{text}");
+    assert!(text.ends_with(" protocol=http"), "{text}");
+}
+
+/// A dyno that reads a request and then does as it is told.
+fn after_request(act: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Dyno {
+    Dyno::raw(move |stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut stream = stream;
+        if Request::read(&mut reader).is_some() {
+            act(&mut stream);
+        }
+        let _ = stream.shutdown(Shutdown::Both);
+    })
+}
+
+#[test]
+fn a_request_that_is_answered_leaves_a_line() {
+    let dyno = Dyno::named("hello");
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    let mut client = world.client();
+    client.send("GET /x?y=\"z HTTP/1.1\r\nHost: shop.test\r\nX-Request-ID: 0123456789abcdefghij\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+    let line = world.api.line(&["at=info"]);
+    let mut words: Vec<_> = line.text.split(' ').collect();
+    assert!(words[7].starts_with("connect=") && words[7].ends_with("ms"), "{}", line.text);
+    assert!(words[8].starts_with("service=") && words[8].ends_with("ms"), "{}", line.text);
+    words.drain(7..9);
+    assert_eq!(
+        words.join(" "),
+        "at=info method=GET path=\"/x?y=%22z\" host=shop.test request_id=0123456789abcdefghij \
+         fwd=\"127.0.0.1\" dyno=web.1 status=200 bytes=5 protocol=http"
+    );
+    assert!(line.at > 1_700_000_000_000_000);
+}
+
+#[test]
+fn states_of_an_app() {
+    let world = World::shop(Vec::new());
+    let put = |web, maintenance| world.put(RoutedApp { web, maintenance, ..app("shop", &["shop.test"]) });
+    put(WebState::Crashed, false);
+    expect(&world, "H10", "App crashed", 503);
+    put(WebState::None, false);
+    expect(&world, "H14", "No web processes running", 503);
+    put(WebState::Running, true);
+    expect(&world, "H80", "Maintenance mode", 503);
+    assert!(world.api.line(&["code=H80"]).text.starts_with("at=info "));
+    assert!(world.api.line(&["code=H10"]).text.starts_with("at=error "));
+    let page = world.get("shop.test", "/");
+    assert!(page.text().contains("maintenance") && !page.field("retry-after").is_empty());
+    let mut program = world.client();
+    program.send("GET / HTTP/1.1\r\nHost: shop.test\r\nAccept: application/json\r\n\r\n");
+    let answer = program.answer();
+    assert!(answer.field("content-type").starts_with("text/plain") && !answer.text().contains('<'));
+    assert_eq!(program.get("shop.test", "/").answer().status, 503, "the connection is still good");
+}
+
+#[test]
+fn an_app_that_does_not_come_up() {
+    let world = World::shop(Vec::new());
+    world.put(RoutedApp { web: WebState::Asleep, ..app("shop", &["shop.test"]) });
+    expect(&world, "H20", "App boot timeout", 503);
+}
+
+#[test]
+fn a_dyno_that_refuses() {
+    let world = World::shop(vec![routed(1, nobody()), routed(2, nobody())]);
+    expect(&world, "H21", "Backend connection refused", 503);
+}
+
+#[test]
+fn a_dyno_that_says_nothing() {
+    let (sender, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let dyno = after_request(move |_| {
+        let _ = gate.lock().unwrap().recv();
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    expect(&world, "H12", "Request timeout", 503);
+    assert!(world.api.line(&["code=H12"]).text.contains("dyno=web.1 connect="));
+    drop(sender);
+}
+
+#[test]
+fn a_dyno_that_hangs_up() {
+    let dyno = after_request(|stream| stream.shutdown(Shutdown::Both).unwrap());
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    expect(&world, "H13", "Connection closed without response", 503);
+}
+
+#[test]
+fn a_dyno_that_does_not_speak_http() {
+    for nonsense in
+        ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\nbad header\r\n\r\n"]
+    {
+        let dyno = after_request(move |stream| stream.write_all(nonsense.as_bytes()).unwrap());
+        let world = World::shop(vec![routed(1, dyno.address)]);
+        expect(&world, "H17", "Poorly formatted HTTP response", 503);
+    }
+    let dyno = after_request(|stream| {
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n").unwrap();
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    expect(&world, "H17", "Poorly formatted HTTP response", 503);
+}
+
+#[test]
+fn a_dyno_that_stops_in_the_midst_of_a_head() {
+    let dyno = after_request(|stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-").unwrap();
+        stream.shutdown(Shutdown::Both).unwrap();
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    expect(&world, "H18", "Server Request Interrupted", 503);
+}
+
+#[test]
+fn an_answer_that_is_cut_off_is_seen_to_be() {
+    for head in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
+        let body = if head.starts_with('C') { "abc" } else { "3\r\nabc\r\n" };
+        let dyno = after_request(move |stream| {
+            stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").as_bytes()).unwrap();
+            stream.shutdown(Shutdown::Both).unwrap();
+        });
+        let world = World::shop(vec![routed(1, dyno.address)]);
+        let mut client = world.client();
+        client.get("shop.test", "/x");
+        let answer = client.head().unwrap();
+        assert_eq!(answer.status, 200);
+        let (rest, _) = client.rest();
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "{rest:?}");
+        // As on Heroku, whatever the client got.
+        logged(&world, "H18", "Server Request Interrupted", 503);
+        // To an old client nothing but the end of the connection says so.
+        let mut old = world.client();
+        old.send("GET / HTTP/1.0\r\nHost: shop.test\r\n\r\n");
+        let (_, reset) = old.rest();
+        assert!(reset || head.starts_with('C'));
+    }
+}
+
+#[test]
+fn a_dyno_that_falls_silent() {
+    let (sender, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let dyno = after_request(move |stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").unwrap();
+        let _ = gate.lock().unwrap().recv();
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    let mut client = world.client();
+    client.get("shop.test", "/x");
+    assert_eq!(client.head().unwrap().status, 200);
+    client.rest();
+    logged(&world, "H15", "Idle connection", 503);
+    drop(sender);
+}
+
+#[test]
+fn a_client_that_goes_away() {
+    let (sender, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let dyno = after_request(move |_| {
+        let _ = gate.lock().unwrap().recv();
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    let mut client = world.client();
+    client.get("shop.test", "/x");
+    eventually("the request", || dyno.accepted() == 1);
+    drop(client);
+    logged(&world, "H27", "Client Request Interrupted", 499);
+    drop(sender);
+}
+
+#[test]
+fn a_client_that_falls_silent() {
+    let dyno = Dyno::named("never");
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    let mut client = world.client();
+    client.send("POST /x HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 10\r\n\r\nabc");
+    assert_eq!(client.answer().status, 408);
+    let line = world.api.line(&["code=H28"]).text;
+    assert!(
+        line.contains("desc=\"Client Connection Idle\" method=POST") && line.contains(" status=408 "),
+        "{line}"
+    );
+}
+
+#[test]
+fn an_app_with_more_requests_than_its_dynos_may_have() {
+    let (sender, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let dyno = after_request(move |stream| {
+        let _ = gate.lock().unwrap().recv();
+        let _ = stream.write_all(&answer("200 OK", "late"));
+    });
+    let world = World::with("dyno_requests = 2\nfirst_byte_seconds = 30\n");
+    world.put(RoutedApp { dynos: vec![routed(1, dyno.address)], ..app("shop", &["shop.test"]) });
+    let mut open: Vec<_> = (0..2).map(|_| world.client()).collect();
+    for client in &mut open {
+        client.get("shop.test", "/");
+    }
+    eventually("two requests", || dyno.accepted() == 2);
+    expect(&world, "H11", "Backlog too deep", 503);
+    drop(sender);
+    for client in &mut open {
+        assert_eq!(client.answer().text(), "late");
+    }
+    assert_eq!(world.get("shop.test", "/").text(), "late");
+}
+
+#[test]
+fn a_body_that_cannot_be_read() {
+    let dyno = Dyno::named("never");
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    for bad in ["x\r\n", "-1\r\n", "3\r\nabcd\r\n", "ffffffffffffffffff\r\n", "3\nabc\n0\n\n"] {
+        let mut client = world.client();
+        client
+            .send(format!("POST /x HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n{bad}"));
+        let (said, _) = client.rest();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(said.starts_with("HTTP/1.1 400 "), "{bad:?}: {said}");
+        assert_eq!(said.matches("HTTP/1.1").count(), 1, "{bad:?}: {said}");
+    }
+    world.api.line(&["code=H26", "desc=\"Request Error\"", "status=400"]);
+}
