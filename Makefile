@@ -107,11 +107,11 @@ lint:
 unit:
 	$(CARGO) test --locked --workspace
 
+# All at once, so that what they share is built once.
+SYSTEM_TESTS = $(addsuffix /system,ruko-container ruko-forward openruko-host openruko-tests)
 system: need-root
 	$(CARGO) build --locked --workspace
-	$(CARGO) test --locked --package ruko-container --features system --test system
-	$(CARGO) test --locked --package openruko-tests --features system --test system
-	$(CARGO) test --locked --package ruko-forward --features system --test system
+	$(CARGO) test --locked --workspace --features $(subst $(empty) $(empty),$(comma),$(SYSTEM_TESTS)) --test system
 
 # Python's packages come from the index that pip is configured for, once.
 fuzz-api:

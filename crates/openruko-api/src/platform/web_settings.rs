@@ -29,7 +29,7 @@ pub(super) fn routes() -> Vec<Route> {
 const MAX_PATH: usize = 2000;
 
 /// From a minute to thirty days, in seconds.
-const IDLE_AFTER: std::ops::RangeInclusive<u64> = 60..=30 * 24 * 3600;
+const IDLE_AFTER: std::ops::RangeInclusive<u64> = 10..=30 * 24 * 3600;
 
 async fn show(State(api): State<Api>, TheApp(app): TheApp) -> Answer<Json<WebSettings>> {
     let mut db = api.store.read().await?;

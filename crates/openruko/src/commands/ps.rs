@@ -47,7 +47,7 @@ enum Command {
   openruko ps:scale web=1:standard-2x")]
 pub(crate) struct ScaleArgs {
     /// TYPE=COUNT, TYPE+MORE or TYPE-FEWER, each perhaps with :SIZE
-    #[arg(value_name = "TYPE=COUNT", allow_hyphen_values = true)]
+    #[arg(value_name = "TYPE=COUNT")]
     changes: Vec<Change>,
     #[command(flatten)]
     app: AppArgs,

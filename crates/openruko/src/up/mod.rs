@@ -115,7 +115,19 @@ fn ruko_container(install: &Install, state: &State, verb: &str) -> Result<(), To
     Tool::new(install.container()).arg("--config").arg(state.config()).arg(verb).run()
 }
 
-/// Removes the bridge, the packet filter's tables and the sudoers line.
+/// Ends the dynos that an `openruko up` left behind that was killed.
+fn stop_dynos(install: &Install, state: &State) -> Result<(), Fault> {
+    const WHAT: &str = "dynos that still run cannot be stopped";
+    if Config::load(&state.config(), std::iter::empty())?.host.is_none() {
+        return Ok(());
+    }
+    let mut stop = Tool::new(install.host()).arg("--config").arg(state.config()).arg("stop").into_command();
+    host::users()?.git.become_in(&mut stop);
+    let stopped = stop.status().fault(WHAT)?;
+    if stopped.success() { Ok(()) } else { Err(Fault::refused(WHAT).hint("the lines above say why")) }
+}
+
+/// Removes the dynos that still run, the bridge, the packet filter's tables and the sudoers line.
 ///
 /// # Errors
 /// Not root, or something cannot be removed.
@@ -132,6 +144,8 @@ pub(crate) fn teardown(args: &TeardownArgs) -> Result<Exit, Fault> {
         Lock::try_take(&state.lock()).fault("the state directory cannot be used")?.ok_or_else(|| {
             Fault::refused(format!("`openruko up` runs on `{}`; stop it first", state.dir().display()))
         })?;
+    // Dynos outlive what started them; while they end, their keepers are needed.
+    stop_dynos(&install, &state)?;
     host::remove_sudoers(&state)?;
     ruko_container(&install, &state, "reap").fault("leftover containers cannot be removed")?;
     ruko_container(&install, &state, "teardown").fault("the network for containers cannot be removed")?;
