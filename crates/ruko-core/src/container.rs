@@ -45,7 +45,8 @@ pub enum Purpose {
     Dyno {
         /// The slug, an image below `slugs_dir` of the configuration: shown at `/app`, below what the dyno writes.
         image: ImageName,
-        /// Its share of the processors against that of other dynos; 1 is the smallest.
+        /// Its share of the processors against that of other dynos. 1 is the smallest, and that of a build; the kernel
+        /// takes more than 100 for 100.
         shares: u32,
     },
 }

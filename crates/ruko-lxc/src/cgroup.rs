@@ -58,16 +58,13 @@ pub struct Limits {
     pub pids: u64,
     /// Processor cores.
     pub cpus: f64,
-    /// The share of the processors where they are wanted by more than there are, from 1 to [`MAX_SHARES`]; without it
-    /// [`DEFAULT_SHARES`].
+    /// The share of the processors where they are wanted by more than there are, from 1 on. 1 is what
+    /// the kernel gives whatever has none of its own: other containers and, each by itself, the host's processes.
     pub shares: Option<u32>,
 }
 
-/// The largest share, which is the kernel's largest weight.
-pub const MAX_SHARES: u32 = 1000;
-
-/// The share of what has none of its own.
-pub const DEFAULT_SHARES: u32 = 10;
+/// The kernel's largest weight, as a share: what has more weighs as much.
+const MAX_SHARES: u32 = 100;
 
 /// A limit that cannot be set or is not in force.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -282,7 +279,7 @@ fn quota(cpus: f64) -> u64 {
 
 /// A share in the unit of a version, where what has none of its own has `default`.
 fn weight(shares: u32, default: u32) -> u32 {
-    shares.clamp(1, MAX_SHARES) * default / DEFAULT_SHARES
+    shares.clamp(1, MAX_SHARES) * default
 }
 
 /// The group in one line of `/proc/PID/cgroup`, if the line is that of the controller.
@@ -609,14 +606,14 @@ mod tests {
 
     #[test]
     fn a_share_is_told_in_the_unit_of_the_version() {
-        let limits = Limits { shares: Some(1), ..LIMITS };
+        let limits = Limits { shares: Some(4), ..LIMITS };
         let (keys, _) = layout(V1, "").keys(&limits);
-        assert_eq!(value(&keys, "lxc.cgroup.cpu.shares"), Some("102"));
+        assert_eq!(value(&keys, "lxc.cgroup.cpu.shares"), Some("4096"));
         let (keys, _) = layout(V2, "cpu memory pids").keys(&limits);
-        assert_eq!(value(&keys, "lxc.cgroup2.cpu.weight"), Some("10"));
+        assert_eq!(value(&keys, "lxc.cgroup2.cpu.weight"), Some("400"));
         assert!(layout(V1, "").keys(&LIMITS).0.iter().all(|(key, _)| !key.contains("shares")));
         // The kernel's bounds: 2 to 262144, and 1 to 10000.
-        assert_eq!((weight(DEFAULT_SHARES, 1024), weight(DEFAULT_SHARES, 100)), (1024, 100), "the defaults");
+        assert_eq!((weight(0, 1024), weight(1, 100)), (1024, 100), "the defaults");
         assert_eq!((weight(u32::MAX, 1024), weight(u32::MAX, 100)), (102_400, 10_000));
     }
 
