@@ -268,7 +268,7 @@ expect 'its exit status is the command'"'"'s' status_is 7 in_repo python openruk
 in_repo python openruko logs --num 5
 
 heading 'An app that sleeps'
-expect 'it may sleep' in_repo static openruko web:set --idle-after 10s
+expect 'it may sleep' in_repo static openruko web:set --idle-after 20s
 expect 'after a while without requests it does' until_it 60 ps_says static idle 1
 begun=$EPOCHREALTIME
 expect 'whoever asks for it wakes it' answer static

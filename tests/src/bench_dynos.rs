@@ -116,7 +116,7 @@ impl Bench<'_> {
         let app = "bench-static";
         let bare = Bare::unpack(self.world, app);
         let path = format!("/apps/{app}/web-settings");
-        let _ = self.platform.done("PATCH", &path, &json!({ "idle_after_seconds": 10 }));
+        let _ = self.platform.done("PATCH", &path, &json!({ "idle_after_seconds": 20 }));
         let mut ours = Vec::new();
         let mut plain = Vec::new();
         for _ in 0..3 {

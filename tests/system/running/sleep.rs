@@ -14,7 +14,7 @@ fn app_sleeps_and_wakes(world: &World) {
     dev.fixture("probe").deploy("dozing");
     let container = app.container();
     // The shortest that may be set; the world's clock is not ours to move.
-    let _ = app.call("PATCH", "/web-settings", &json!({ "idle_after_seconds": 60 }));
+    let _ = app.call("PATCH", "/web-settings", &json!({ "idle_after_seconds": 20 }));
     until("it sleeps", PATIENCE * 3, || app.dynos() == [("web.1".into(), "idle".into())]);
     until("its dyno is gone", PATIENCE, || !world.containers().contains(&container));
     // Everybody who asks is answered, by one dyno.

@@ -28,8 +28,8 @@ pub(super) fn routes() -> Vec<Route> {
 /// The longest path that web dynos are asked for, in bytes.
 const MAX_PATH: usize = 2000;
 
-/// From a minute to thirty days, in seconds.
-const IDLE_AFTER: std::ops::RangeInclusive<u64> = 10..=30 * 24 * 3600;
+/// From twice the time in which the router tells of requests to thirty days, in seconds.
+const IDLE_AFTER: std::ops::RangeInclusive<u64> = 20..=30 * 24 * 3600;
 
 async fn show(State(api): State<Api>, TheApp(app): TheApp) -> Answer<Json<WebSettings>> {
     let mut db = api.store.read().await?;

@@ -325,7 +325,7 @@ fn settings_of_the_web_are_set_and_judged() {
     for bad in [
         json!({ "check_path": "health" }),
         json!({ "check_path": "/a b" }),
-        json!({ "idle_after_seconds": 59 }),
+        json!({ "idle_after_seconds": 19 }),
         json!({ "idle_after_seconds": 30 * 24 * 3600 + 1 }),
         json!({ "idle_after_seconds": -1 }),
         json!({ "force_https": "yes" }),
