@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::RequestExt;
-use axum::body::to_bytes;
+use axum::body::{HttpBody, to_bytes};
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -47,6 +47,17 @@ pub(super) async fn guard(
     let answer = guarded(api, rule, request, next).await;
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     if is_long && !response.status().is_success() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Where a body may take as long as it takes, a refusal does not wait for it, however short it is: the connection
+/// ends, and the answer says so.
+pub(super) async fn closing(request: Request, next: Next) -> Response {
+    let has_body = !request.body().is_end_stream();
+    let mut response = next.run(request).await;
+    if has_body && !response.status().is_success() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -127,7 +127,7 @@ pub(crate) fn router(api: Api) -> Router {
         .method_not_allowed_fallback(async || ApiFault::wrong_method())
         .layer(middleware::from_fn(crate::router::with_small_body))
         .layer(middleware::from_fn(crate::router::bounded))
-        .merge(guarded(&api, slow))
+        .merge(guarded(&api, slow).layer(middleware::from_fn(guard::closing)))
         .layer(middleware::from_fn(guard::dressed))
         .layer(middleware::from_fn(crate::router::logged))
         .with_state(api)
