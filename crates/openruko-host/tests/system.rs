@@ -304,3 +304,31 @@ fn a_dyno_whose_client_never_came_is_stopped_like_any_other() {
     assert!(began.elapsed() < Duration::from_secs(10));
     eventually("its container to go", || (site.containers() == 0 && node.dynos() == 0).then_some(()));
 }
+
+/// A server that boots in a few milliseconds.
+const QUICK: &str = "exec perl -MIO::Socket::INET -e '$l = IO::Socket::INET->new(Listen => 5, LocalPort => $ENV{PORT}); \
+                     while ($c = $l->accept) { while (<$c>) { last if /^\\s*$/ } print $c qq(HTTP/1.0 200 OK\\r\\n\\r\\nquick); close $c }'";
+
+#[test]
+fn an_app_that_sleeps_wakes_in_a_moment() {
+    let (_site, mut node) = Site::new();
+    let node = &mut node;
+    let slug = node.slug(&[]);
+    node.start();
+    node.api.want(app("a", None, Some(release(1, &slug, vec![process("web", 1, QUICK)]))));
+    node.api.wait_routed("a", 1, 1);
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        node.api.change("a", |app| app.asleep = true);
+        node.api.wait_dyno("web.1", 1, DynoState::Idle);
+        node.api.wait_routed("a", 1, 0);
+        let asked = Instant::now();
+        node.api.change("a", |app| app.asleep = false);
+        node.api.wait_routed("a", 1, 1);
+        took.push(asked.elapsed());
+        let dyno = node.api.wait_dyno("web.1", 1, DynoState::Up);
+        assert!(ask(dyno.address.unwrap()).unwrap().ends_with("quick"));
+    }
+    eprintln!("it was awake after {took:?}");
+    assert!(took.iter().min().is_some_and(|least| *least < Duration::from_secs(2)), "{took:?}");
+}
