@@ -34,7 +34,7 @@ struct Site {
 }
 
 impl Site {
-    fn new() -> (Node, Self) {
+    fn new() -> (Self, Node) {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = std::process::id().wrapping_mul(16).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let addresses = Command::new("ip").args(["-4", "-o", "address"]).output().unwrap();
@@ -61,7 +61,7 @@ impl Site {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         chown(dir.path(), Some(site.git.0), Some(site.git.1)).unwrap();
         let node = Node::with(dir, command, "openruko-dyno", site.dir.join("slugs"), Some(site.git));
-        (node, site)
+        (site, node)
     }
 
     /// The directories, the network, and the one line for sudo.
@@ -138,8 +138,8 @@ fn ask(address: SocketAddr) -> std::io::Result<String> {
 
 #[test]
 fn a_slug_runs_is_deployed_over_and_the_agent_is_killed() {
-    // Dropped in this order: first the agent and its dynos, then what they ran on.
-    let (mut node, site) = Site::new();
+    // Dropped from the last on: first the agent and its dynos, then what they ran on.
+    let (site, mut node) = Site::new();
     let node = &mut node;
     let slug = node.slug(&[("index.html", "one"), (".profile.d/x.sh", "export FROM=profile\n")]);
     node.start();
@@ -184,7 +184,7 @@ fn a_slug_runs_is_deployed_over_and_the_agent_is_killed() {
 
 #[test]
 fn a_terminal_is_reached_and_its_size_and_signals_are_right() {
-    let (mut node, _site) = Site::new();
+    let (_site, mut node) = Site::new();
     let node = &mut node;
     let certificate = world::client::certificate(node.dir.path());
     chown(node.dir.path().join("key.pem"), Some(_site.git.0), Some(_site.git.1)).unwrap();
@@ -229,7 +229,7 @@ fn a_terminal_is_reached_and_its_size_and_signals_are_right() {
 
 #[test]
 fn what_an_app_has_too_much_of_is_told() {
-    let (mut node, _site) = Site::new();
+    let (_site, mut node) = Site::new();
     let node = &mut node;
     let slug = node.slug(&[]);
     node.start();
@@ -243,7 +243,7 @@ fn what_an_app_has_too_much_of_is_told() {
 #[test]
 fn many_start_and_stop_at_once_and_nothing_is_left() {
     const MANY: u32 = 50;
-    let (mut node, site) = Site::new();
+    let (site, mut node) = Site::new();
     let node = &mut node;
     let slug = node.slug(&[]);
     node.start();
@@ -282,4 +282,53 @@ fn supervisors(state_dir: &Path) -> String {
     all.sort_unstable();
     let (pss, dirty) = all[all.len() / 2];
     format!("{} processes, the median has {pss} kB of PSS, {dirty} kB of them its own and written", all.len())
+}
+
+#[test]
+fn a_dyno_whose_client_never_came_is_stopped_like_any_other() {
+    let (site, mut node) = Site::new();
+    let node = &mut node;
+    let slug = node.slug(&[]);
+    node.start();
+    let current = release(1, &slug, vec![]);
+    let mut alone = one_off("01ALONE", current.clone(), "echo printed; cat");
+    alone.attach = Some(Attach { secret_sha256: "0".repeat(64), terminal: None });
+    let mut wanted = app("a", Some(current), None);
+    wanted.one_offs = vec![alone];
+    node.api.want(wanted);
+    node.api.wait_dyno("run.1234", 1, DynoState::Up);
+    node.kill();
+    let began = Instant::now();
+    node.stop_all();
+    eprintln!("stopped after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10));
+    eventually("its container to go", || (site.containers() == 0 && node.dynos() == 0).then_some(()));
+}
+
+/// A server that boots in a few milliseconds.
+const QUICK: &str = "exec perl -MIO::Socket::INET -e '$l = IO::Socket::INET->new(Listen => 5, LocalPort => $ENV{PORT}); \
+                     while ($c = $l->accept) { while (<$c>) { last if /^\\s*$/ } print $c qq(HTTP/1.0 200 OK\\r\\n\\r\\nquick); close $c }'";
+
+#[test]
+fn an_app_that_sleeps_wakes_in_a_moment() {
+    let (_site, mut node) = Site::new();
+    let node = &mut node;
+    let slug = node.slug(&[]);
+    node.start();
+    node.api.want(app("a", None, Some(release(1, &slug, vec![process("web", 1, QUICK)]))));
+    node.api.wait_routed("a", 1, 1);
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        node.api.change("a", |app| app.asleep = true);
+        node.api.wait_dyno("web.1", 1, DynoState::Idle);
+        node.api.wait_routed("a", 1, 0);
+        let asked = Instant::now();
+        node.api.change("a", |app| app.asleep = false);
+        node.api.wait_routed("a", 1, 1);
+        took.push(asked.elapsed());
+        let dyno = node.api.wait_dyno("web.1", 1, DynoState::Up);
+        assert!(ask(dyno.address.unwrap()).unwrap().ends_with("quick"));
+    }
+    eprintln!("it was awake after {took:?}");
+    assert!(took.iter().min().is_some_and(|least| *least < Duration::from_secs(2)), "{took:?}");
 }

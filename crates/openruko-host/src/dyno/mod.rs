@@ -547,7 +547,10 @@ impl Supervisor {
     /// The container has ended; what it printed last may still be on its way.
     fn ends(&mut self, end: End) {
         if self.ending.is_none() && self.ended.is_none() {
-            self.ending = Some((End { at: millis(), ..end }, Instant::now() + DRAIN_WITHIN));
+            // What an attached dyno printed for nobody is nobody's.
+            let unheard = self.file.attach && self.attach.is_none() && self.stop.is_some();
+            let drain = if unheard { Duration::ZERO } else { DRAIN_WITHIN };
+            self.ending = Some((End { at: millis(), ..end }, Instant::now() + drain));
             self.memory.look = None;
         }
     }
