@@ -32,6 +32,9 @@ STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq ope
   python3-pip tar xz-utils
 # What building and testing openruko itself takes.
 DEV_PACKAGES   = cmake gcc libc6-dev make postgresql shellcheck python3-venv
+# What the benchmark compares the router with. Unpacked below the target directory, not installed: as services of Debian's
+# they would start.
+BENCH_PACKAGES = nginx-light haproxy wrk
 
 SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh buildpacks/*/bin/* demo/*.sh tests/*/*.sh crates/*/src/*.sh) .ci/run
 
@@ -118,11 +121,21 @@ fuzz-api:
 	$(CARGO) build --locked --package openruko-api
 	tests/fuzz-api/run.sh $(SECONDS) $(TARGET_DIR)/debug/openruko-api $(TARGET_DIR)/schemathesis
 
-bench: deps
+$(TARGET_DIR)/bench/root:
+	mkdir -p $@.debs/partial
+	$(ROOT) apt-get update -qq
+	$(ROOT) apt-get install -y -qq --no-install-recommends --download-only \
+	  -o Dir::Cache::archives=$(abspath $@.debs) -o APT::Sandbox::User=root $(BENCH_PACKAGES)
+	mkdir $@.new && for deb in $@.debs/*.deb; do \
+	  [ ! -e $$deb ] || dpkg-deb --extract $$deb $@.new || exit 1; done
+	mv $@.new $@
+
+bench: deps $(TARGET_DIR)/bench/root
 	$(MAKE) build
 	$(CARGO) run --locked --release --package openruko-tests --bin bench
 	$(CARGO) run --locked --release --package openruko-tests --bin bench_dynos
 	$(CARGO) run --locked --release --package openruko-tests --bin bench_api
+	$(CARGO) run --locked --release --package openruko-tests --bin bench_router
 
 clean:
 	$(CARGO) clean

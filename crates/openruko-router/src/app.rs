@@ -72,18 +72,18 @@ impl AppState {
     /// A request begins to wait; none, if as many wait as may.
     pub(crate) fn wait(self: &Arc<Self>) -> Option<Waiting> {
         let more = |count: usize| (count < WAITING).then_some(count + 1);
-        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
         Some(Waiting(self.clone()))
     }
 
     /// How many requests wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.load(Ordering::SeqCst)
     }
 
     /// Takes it upon oneself to wake the app; none, if somebody does.
     pub(crate) fn wake(self: &Arc<Self>) -> Option<Waker> {
-        (!self.waking.swap(true, Ordering::Relaxed)).then(|| Waker(self.clone()))
+        (!self.waking.swap(true, Ordering::SeqCst)).then(|| Waker(self.clone()))
     }
 
     /// Counts an answer.
@@ -108,13 +108,13 @@ impl Drop for Busy {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl Drop for Waker {
     fn drop(&mut self) {
-        self.0.waking.store(false, Ordering::Relaxed);
+        self.0.waking.store(false, Ordering::SeqCst);
     }
 }
 

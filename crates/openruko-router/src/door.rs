@@ -112,8 +112,11 @@ impl Door {
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, port: u16, open: &mut JoinSet<()>) {
         let peer = peer.ip().to_canonical();
         let trusted = is_trusted(peer, &self.router.settings.trusted_proxies);
+        // A trusted proxy has the connections of many.
         let place = if trusted { None } else { Some(self.room.take(&network(peer))) };
-        let Ok(place) = place.transpose() else {
+        let open_now = usize::try_from(self.router.metrics.connections.get()).unwrap_or_default();
+        let place = place.transpose().ok().filter(|_| open_now < self.places);
+        let Some(place) = place else {
             self.router.metrics.refused.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%peer, "too many connections");
             return;

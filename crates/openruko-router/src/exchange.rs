@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as DynoSession;
@@ -67,8 +67,8 @@ pub(crate) async fn exchange(
     client: Option<&Wire>,
     arrival: &Arrival,
 ) -> Option<BytesMut> {
-    if session.req_header().method == Method::CONNECT {
-        let _ = show(&mut session, client, Page::NO_CONNECT, None).await;
+    if let Some(page) = refused(session.req_header()) {
+        let _ = show(&mut session, client, page, None).await;
         return finish(session, client, true).await;
     }
     let facts = Facts::of(session.req_header(), arrival);
@@ -80,6 +80,16 @@ pub(crate) async fn exchange(
     };
     let ticket = Ticket::new(router.clone(), app, session.req_header(), facts.clone());
     Exchange { router, session, client, facts, ticket }.run().await
+}
+
+/// What is refused of a request over HTTP/2, whose head is not judged like that of HTTP/1.
+fn refused(request: &RequestHeader) -> Option<Page> {
+    let expects = request.headers.get(EXPECT).map(|value| value.as_bytes());
+    match expects {
+        _ if request.method == Method::CONNECT => Some(Page::NO_CONNECT),
+        Some(expects) if !expects.eq_ignore_ascii_case(b"100-continue") => Some(Page::EXPECTATION),
+        _ => None,
+    }
 }
 
 impl Exchange<'_> {
@@ -173,6 +183,7 @@ impl Exchange<'_> {
             facts: &self.facts,
             first_byte: settings.first_byte,
             rolling: settings.rolling,
+            head_bytes: settings.header_bytes,
             stopping: self.router.stopping.subscribe(),
         };
         let ended = pump.run().await;

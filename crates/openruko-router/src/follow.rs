@@ -95,19 +95,20 @@ fn everything(api: &ApiClient, wait_seconds: u64) -> Result<RoutedApps, ApiClien
     }
 }
 
-/// Writes the table to disk whenever it changed, but not all the time, until it is told to stop.
+/// Writes the table to disk whenever it changed, but not all the time.
 pub(crate) async fn keep(path: &Path, mut table: watch::Receiver<Arc<Table>>) {
     while table.changed().await.is_ok() {
-        let current = table.borrow_and_update().clone();
-        let path = path.to_owned();
-        let write = move || {
-            let bytes = serde_json::to_vec(&current.keep()).unwrap_or_default();
-            if let Err(error) = ruko_sys::replace(&path, 0o600, &bytes) {
-                tracing::warn!(error = %chain(&error), "the copy of the table is out of date");
-            }
-        };
-        let _ = tokio::task::spawn_blocking(write).await;
+        let (path, current) = (path.to_owned(), table.borrow_and_update().clone());
+        let _ = tokio::task::spawn_blocking(move || write(&path, &current)).await;
         tokio::time::sleep(WRITE_PAUSE).await;
+    }
+}
+
+/// Writes the table to disk.
+pub(crate) fn write(path: &Path, table: &Table) {
+    let bytes = serde_json::to_vec(&table.keep()).unwrap_or_default();
+    if let Err(error) = ruko_sys::replace(path, 0o600, &bytes) {
+        tracing::warn!(error = %chain(&error), "the copy of the table is out of date");
     }
 }
 

@@ -346,4 +346,76 @@ mod tests {
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(MAX_FIELDS));
         assert_eq!(judged(&many), Err(BadHead::TooLarge));
     }
+
+    /// What Pingora makes of bytes: the method, the target, the fields, and the body; none if it refuses them.
+    fn read_by_pingora(bytes: &[u8]) -> Option<(String, usize, Vec<u8>)> {
+        use pingora_core::protocols::http::ServerSession;
+        use tokio::io::AsyncWriteExt;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+            theirs.write_all(bytes).await.unwrap();
+            theirs.shutdown().await.unwrap();
+            let mut session = ServerSession::new_http1(Box::new(ours));
+            session.set_read_timeout(None);
+            if !session.read_request().await.ok()? {
+                return None;
+            }
+            let head = session.req_header();
+            let what = format!("{} {}", head.method, String::from_utf8_lossy(head.raw_path()));
+            let fields = head.headers.len();
+            let mut body = Vec::new();
+            while let Ok(Some(part)) = session.read_request_body().await {
+                body.extend(part);
+            }
+            Some((what, fields, body))
+        })
+    }
+
+    proptest::proptest! {
+        /// A head that is judged good is read by Pingora, and as it is meant; the bytes around it do not matter.
+        #[test]
+        fn what_is_good_is_read_in_one_way(
+            method in "[A-Z]{1,8}",
+            target in "/[!-~]{0,20}",
+            names in proptest::collection::vec("[A-Za-z][A-Za-z0-9_-]{0,10}", 0..8),
+            values in proptest::collection::vec("[ -~\t\u{80}-\u{ff}]{0,20}", 8),
+            framing in 0..3usize,
+            at in 0..200usize,
+            put in proptest::option::of(proptest::sample::select(&b"\0\t\n\r :/,\"#%\x7f\x80A1"[..])),
+        ) {
+            let mut head = format!("{method} {target} HTTP/1.1\r\nHost: a.test\r\n");
+            for (name, value) in names.iter().zip(&values) {
+                head += &format!("{name}: {value}\r\n");
+            }
+            head += ["\r\n", "Content-Length: 5\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"][framing];
+            let mut bytes = head.into_bytes();
+            // A byte is put somewhere, or takes the place of another.
+            if let Some(byte) = put {
+                let at = at % bytes.len();
+                if byte.is_ascii_alphanumeric() { bytes[at] = byte } else { bytes.insert(at, byte) }
+            }
+            if let Ok(Progress::Whole(length)) = progress(&bytes, 0, 1 << 16)
+                && judge(&bytes[..length]).is_ok()
+            {
+                let head = &bytes[..length];
+                let plain = with_plain_target(head).unwrap_or_else(|| head.to_vec());
+                let lines = Lines(plain.strip_suffix(b"\r\n\r\n")).count() - 1;
+                let lower = String::from_utf8_lossy(&plain).to_ascii_lowercase();
+                let chunked = lower.contains("\r\ntransfer-encoding:");
+                let sized = lower.contains("\r\ncontent-length:");
+                let rest: &[u8] = if chunked { b"5\r\nhello\r\n0\r\n\r\n" } else { b"hello" };
+                let all = [&plain[..], rest, b"GET /hidden HTTP/1.1\r\n\r\n"].concat();
+                let (what, fields, body) = read_by_pingora(&all).expect("Pingora reads it");
+                let line = String::from_utf8_lossy(&plain);
+                let line = line.split(" HTTP/1.").next().unwrap().to_owned();
+                proptest::prop_assert_eq!(what, line);
+                proptest::prop_assert_eq!(fields, lines);
+                if !sized || lower.contains("\r\ncontent-length: 5\r\n") {
+                    let expected: &[u8] = if chunked || sized { b"hello" } else { b"" };
+                    proptest::prop_assert_eq!(&body[..], expected);
+                }
+            }
+        }
+    }
 }

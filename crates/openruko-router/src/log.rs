@@ -10,8 +10,8 @@ use ruko_api_client::ApiClient;
 use ruko_api_types::log::{LogLine, LogLines, LogSource, MAX_LINES};
 use ruko_core::exit::chain;
 
-/// The most lines that wait.
-const WAITING: usize = 50_000;
+/// The most lines that wait, and the most bytes of their texts.
+const WAITING: (usize, usize) = (50_000, 32 << 20);
 
 /// How long lines wait for others, so that a call has many.
 const GATHER: Duration = Duration::from_millis(100);
@@ -34,6 +34,8 @@ pub(crate) struct Lines {
 #[derive(Debug, Default)]
 struct Waiting {
     lines: VecDeque<LogLine>,
+    /// The bytes of their texts.
+    bytes: usize,
     /// How many lines of each app were dropped and not yet told of.
     dropped: BTreeMap<String, u64>,
     /// Nothing comes any more.
@@ -48,10 +50,12 @@ impl Lines {
     /// A line of an app, said now.
     pub(crate) fn push(&self, app: &str, text: String) {
         let mut waiting = self.waiting();
+        waiting.bytes += text.len();
         waiting.lines.push_back(line(app, text));
-        if waiting.lines.len() > WAITING
+        while (waiting.lines.len() > WAITING.0 || waiting.bytes > WAITING.1)
             && let Some(oldest) = waiting.lines.pop_front()
         {
+            waiting.bytes -= oldest.text.len();
             *waiting.dropped.entry(oldest.app).or_default() += 1;
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -112,7 +116,9 @@ impl Lines {
         let mut lines: Vec<_> =
             told.into_iter().take(MAX_LINES).map(|(app, count)| lost(&app, count)).collect();
         let count = (MAX_LINES - lines.len()).min(waiting.lines.len());
-        lines.extend(waiting.lines.drain(..count));
+        let next: Vec<_> = waiting.lines.drain(..count).collect();
+        waiting.bytes -= next.iter().map(|line| line.text.len()).sum::<usize>();
+        lines.extend(next);
         (!lines.is_empty()).then_some(lines)
     }
 }
@@ -149,7 +155,7 @@ mod tests {
     #[test]
     fn the_oldest_are_dropped_and_told_of() {
         let lines = Lines::default();
-        for number in 0..WAITING + 3 {
+        for number in 0..WAITING.0 + 3 {
             lines.push(if number < 2 { "a" } else { "b" }, number.to_string());
         }
         assert_eq!(lines.dropped(), 3);
@@ -159,5 +165,18 @@ mod tests {
         assert!(texts[0].0 == "a" && texts[0].1.contains("L12") && texts[0].1.contains(": 2 messages"));
         assert!(texts[1].0 == "b" && texts[1].1.contains(": 1 messages"));
         assert_eq!(texts[2], ("b", "3"));
+    }
+
+    #[test]
+    fn long_lines_are_dropped_before_many_short_ones() {
+        let lines = Lines::default();
+        for _ in 0..WAITING.1 / 8000 + 10 {
+            lines.push("a", "x".repeat(8000));
+        }
+        assert!(lines.dropped() >= 10 && lines.dropped() < 20, "{}", lines.dropped());
+        while lines.waiting().bytes > 0 {
+            lines.gather().unwrap();
+        }
+        assert!(lines.waiting().lines.is_empty());
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Pump<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) first_byte: Duration,
     pub(crate) rolling: Duration,
+    /// The most bytes of an answer's head.
+    pub(crate) head_bytes: usize,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -200,6 +202,9 @@ impl Pump<'_> {
     }
 
     async fn answer_head(&mut self, flow: &mut Flow, head: Box<ResponseHeader>, end: bool) -> Step {
+        if head_bytes(&head) > self.head_bytes {
+            return Err(Code::BadAnswer);
+        }
         let status = head.status;
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         if status.is_informational() && !switches {
@@ -266,6 +271,11 @@ impl Pump<'_> {
         self.pass_on(Bytes::from_static(&GOING_AWAY)).await?;
         drained(self.client).await.map_err(|_| Code::ClientGone)
     }
+}
+
+/// About the bytes of a head.
+fn head_bytes(head: &ResponseHeader) -> usize {
+    head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 fn is_end(error: &BError) -> bool {

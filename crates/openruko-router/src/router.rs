@@ -186,36 +186,45 @@ impl Router {
 
     /// Has the API wake an app, unless somebody does already, for as long as requests wait for it.
     fn wake(self: &Arc<Self>, app: &App) {
-        let Some(waker) = app.state.wake() else { return };
+        let Some(mut waker) = app.state.wake() else { return };
         let (router, id, state) = (self.clone(), app.routed.app.id.clone(), app.state.clone());
         tokio::spawn(async move {
-            router.keep_waking(&id, &state).await;
-            drop(waker);
+            loop {
+                router.keep_waking(&id, &state).await;
+                drop(waker);
+                // Somebody may have begun to wait after the last look, and have left it to this task.
+                if state.waiting() == 0 || router.sleeps_since(&id).is_none() {
+                    return;
+                }
+                let Some(again) = state.wake() else { return };
+                waker = again;
+            }
         });
+    }
+
+    /// The revision with which an app sleeps, if it does: it tells one sleep from the next.
+    fn sleeps_since(&self, id: &str) -> Option<u64> {
+        sleeps_since(&self.table.borrow(), id)
     }
 
     async fn keep_waking(&self, id: &str, state: &AppState) {
         let mut table = self.table.clone();
-        let asleep = |table: &Arc<Table>| {
-            let app = table.app(id);
-            app.is_some_and(|app| app.dynos.is_empty() && app.web() == WebState::Asleep)
-        };
-        while state.waiting() > 0 && asleep(&self.table.borrow()) {
-            let (api, id) = (self.api.clone(), id.to_owned());
-            let asked = tokio::task::spawn_blocking(move || api.wake(&id)).await;
+        while state.waiting() > 0
+            && let Some(since) = self.sleeps_since(id)
+        {
+            let (api, owned) = (self.api.clone(), id.to_owned());
+            let asked = tokio::task::spawn_blocking(move || api.wake(&owned)).await;
             let pause = match asked {
-                Ok(Ok(true)) => WAKE_AGAIN,
-                Ok(Ok(false)) => return,
+                // An app that is there no more will soon be so in the table as well.
+                Ok(Ok(_)) => WAKE_AGAIN,
                 Ok(Err(error)) => {
                     tracing::warn!(error = %chain(&error), "an app could not be woken");
                     WAKE_PAUSE
                 }
                 Err(_) => WAKE_PAUSE,
             };
-            let awake = table.wait_for(|table| !asleep(table));
-            if tokio::time::timeout(pause, awake).await.is_ok() {
-                return;
-            }
+            let awake = table.wait_for(|table| sleeps_since(table, id) != Some(since));
+            let _ = tokio::time::timeout(pause, awake).await;
         }
     }
 
@@ -266,6 +275,11 @@ impl Router {
 /// Ends when the program is to end.
 pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+fn sleeps_since(table: &Table, id: &str) -> Option<u64> {
+    let app = table.app(id)?;
+    (app.dynos.is_empty() && app.web() == WebState::Asleep).then_some(app.routed.revision)
 }
 
 enum Verdict {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::door::{Door, room};
-use crate::follow::{follow, keep, load};
+use crate::follow::{follow, keep, load, write};
 use crate::router::Router;
 use crate::settings::Settings;
 use crate::sockets::{Sockets, Taken};
@@ -85,12 +85,15 @@ async fn serve(settings: Settings, places: usize, upgrade: bool) -> Result<Exit,
         eprintln!("openruko-router: {line}");
     }
 
-    tokio::select! {
-        () = stop => tracing::info!("told to stop; open requests may end"),
-        () = handed => tracing::info!("another router has taken over; open requests may end"),
-    }
-    // Whoever takes over keeps a copy of its own.
+    let alone = tokio::select! {
+        () = stop => true,
+        () = handed => false,
+    };
+    tracing::info!(taken_over = !alone, "ends when open requests have ended");
     copy.abort();
+    if alone {
+        write(&settings.state_file, &router.table.borrow());
+    }
     let _ = router.stopping.send(true);
     drain(doors, settings.shutdown).await;
     end_log(router).await;

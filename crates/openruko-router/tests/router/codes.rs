@@ -138,6 +138,16 @@ fn a_dyno_that_does_not_speak_http() {
 }
 
 #[test]
+fn an_answer_with_too_large_a_head() {
+    let dyno = after_request(|stream| {
+        let head = format!("HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(70_000));
+        let _ = stream.write_all(head.as_bytes());
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    expect(&world, "H17", "Poorly formatted HTTP response", 503);
+}
+
+#[test]
 fn a_dyno_that_stops_in_the_midst_of_a_head() {
     let dyno = after_request(|stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-").unwrap();
@@ -240,6 +250,26 @@ fn an_app_with_more_requests_than_its_dynos_may_have() {
         assert_eq!(client.answer().text(), "late");
     }
     assert_eq!(world.get("shop.test", "/").text(), "late");
+}
+
+#[test]
+fn an_app_that_more_requests_wait_for_than_may() {
+    let world = World::with("wake_seconds = 60\nmetrics_listen = '127.0.0.1:0'\n");
+    world.put(RoutedApp { web: WebState::Asleep, ..app("shop", &["shop.test"]) });
+    let mut waiting: Vec<_> = (0..1000).map(|_| world.client()).collect();
+    for client in &mut waiting {
+        client.get("shop.test", "/");
+    }
+    let waits = || world.router.metric("openruko_router_waiting_requests");
+    eventually("all of them wait", || waits() == Some(1000.0));
+    expect(&world, "H11", "Backlog too deep", 503);
+    assert_eq!(world.api.wakes(1).len(), 1);
+    let dyno = Dyno::named("up");
+    world.put(RoutedApp { dynos: vec![routed(1, dyno.address)], ..app("shop", &["shop.test"]) });
+    for client in &mut waiting {
+        assert_eq!(client.answer().text(), "up");
+    }
+    assert_eq!(waits(), Some(0.0));
 }
 
 #[test]

@@ -114,6 +114,65 @@ fn another_router_takes_over_under_load_and_nobody_notices() {
 }
 
 #[test]
+fn a_stream_of_http2_ends_before_the_router_does() {
+    let (dyno, gate, asked) = gated();
+    let mut world = World::with("first_byte_seconds = 30\nshutdown_seconds = 30\n");
+    world.put(RoutedApp { dynos: vec![routed(1, dyno.address)], ..app("shop", &["shop.test"]) });
+    let slow = Command::new("curl")
+        .args(["--silent", "--http2-prior-knowledge", "--max-time", "30", "--header", "Host: shop.test"])
+        .arg(format!("http://{}/slow", world.router.http))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    asked.recv().unwrap();
+    world.router.signal(Signal::SIGTERM);
+    eventually("its end", || std::net::TcpStream::connect(world.router.http).is_err());
+    gate.send(()).unwrap();
+    assert_eq!(slow.wait_with_output().unwrap().stdout, b"done");
+    assert!(world.router.ended().success());
+}
+
+/// Makes listening sockets as systemd does, and becomes the program.
+const ACTIVATE: &str = "
+import os, socket, sys
+sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(2)]
+for number, one in enumerate(sockets):
+    print(one.getsockname()[1], flush=True)
+    os.dup2(one.fileno(), 10 + number)
+for number in range(2):
+    os.dup2(10 + number, 3 + number)
+    os.set_inheritable(3 + number, True)
+os.environ.update(LISTEN_FDS='2', LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES='metrics:http')
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn sockets_of_whoever_starts_it_are_used() {
+    use std::io::{BufRead, BufReader};
+    let (dir, api) = (tempfile::tempdir().unwrap(), Api::start());
+    configure(dir.path(), api.address, "metrics_listen = '127.0.0.1:0'\n");
+    let mut child = Command::new("python3")
+        .args(["-c", ACTIVATE, env!("CARGO_BIN_EXE_openruko-router"), "--config"])
+        .arg(dir.path().join("config.toml"))
+        .env_clear()
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ports = BufReader::new(child.stdout.take().unwrap()).lines().take(2);
+    let ports: Vec<_> = ports.map(Result::unwrap).collect();
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<_> = said.filter(|line| line.starts_with("openruko-router: ")).take(2).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let expected = [
+        format!("openruko-router: listening on http://127.0.0.1:{}", ports[1]),
+        format!("openruko-router: metrics on http://127.0.0.1:{}", ports[0]),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn an_upgrade_without_a_router_is_a_start() {
     let (dir, api) = (tempfile::tempdir().unwrap(), Api::start());
     configure(dir.path(), api.address, "");
