@@ -110,10 +110,10 @@ lint:
 unit:
 	$(CARGO) test --locked --workspace
 
-# All at once, so that what they share is built once.
+# All at once and with all targets, as `unit` builds them, so that what they share is built once.
 SYSTEM_TESTS = $(addsuffix /system,ruko-container ruko-forward openruko-host openruko-tests)
 system: need-root
-	$(CARGO) build --locked --workspace
+	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --features $(subst $(empty) $(empty),$(comma),$(SYSTEM_TESTS)) --test system
 
 # Python's packages come from the index that pip is configured for, once.

@@ -41,8 +41,10 @@ impl Site {
         let addresses = String::from_utf8_lossy(&addresses.stdout).into_owned();
         let free = |third: &u32| !addresses.contains(&format!(" 10.201.{third}."));
         let third = (0..250).map(|offset| (id + offset) % 250).find(free).unwrap();
+        // As `openruko up` makes it, not locked: sshd of other tests lets it in.
         let account =
-            ["--system", "--user-group", "--no-create-home", "--home-dir", "/", "--shell", "/bin/sh", "git"];
+            ["--system", "--user-group", "--no-create-home", "--home-dir", "/", "--shell", "/bin/sh"];
+        let account = [&account[..], &["--password", "*", "git"]].concat();
         static USER: Once = Once::new();
         // One that is there already is left alone.
         USER.call_once(|| drop(Command::new("useradd").args(account).output()));
