@@ -4,7 +4,7 @@
 //!
 //! All three do what a platform needs: keep connections to the server, tell it who asks, give every request an id, and
 //! write a line for each: nginx to a file, haproxy to a socket, the router to an API.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
+#![expect(clippy::unwrap_used, reason = "a program for developers")]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,7 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use openruko_tests::results::{self, Figures, figure};
+use serde_json::json;
 
 /// Rounds, in which each has its turn.
 const ROUNDS: usize = 5;
@@ -34,22 +35,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const HOST: &str = "shop.test";
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let out = target.join("bench");
-    fs::create_dir_all(&out).unwrap();
-    let programs = Programs { root: out.join("root"), router: target.join("release/openruko-router") };
+    let out = results::file().parent().unwrap().to_owned();
+    let programs = Programs { root: out.join("root"), router: out.join("../release/openruko-router") };
     let dir = tempfile::tempdir_in(&out).unwrap();
-    let results = out.join("results.json");
-    let mut all: Map<String, Value> =
-        fs::read_to_string(&results).map_or_else(|_| Map::new(), |text| serde_json::from_str(&text).unwrap());
-    all.extend(figures(&programs, dir.path()));
-    let all = Value::Object(all);
-    fs::write(results, format!("{all:#}\n")).unwrap();
-    println!("{all:#}");
+    results::add(figures(&programs, dir.path()));
 }
 
-fn figures(programs: &Programs, dir: &Path) -> Map<String, Value> {
+fn figures(programs: &Programs, dir: &Path) -> Figures {
     let (proxies_on, others_on) = halves();
     let server = server(programs, dir, &others_on);
     let api = api(server.address);
@@ -66,22 +58,18 @@ fn figures(programs: &Programs, dir: &Path) -> Map<String, Value> {
             times.push(time);
         }
     }
-    let mut figures = Map::new();
+    let mut figures = Figures::new();
     let medians: Vec<_> = measured.iter_mut().map(|(rates, times)| (median(rates), median(times))).collect();
     for ((name, _), (rate, time)) in contestants.iter().zip(&medians) {
-        figures.insert(format!("{name}_rps"), rounded(*rate));
-        figures.insert(format!("{name}_p99_ms"), rounded(*time));
+        figures.push(figure(&format!("{name}_rps"), *rate));
+        figures.push(figure(&format!("{name}_p99_ms"), *time));
     }
     let (router_rate, router_time) = medians[2];
     for (name, (rate, time)) in [("nginx", medians[0]), ("haproxy", medians[1])] {
-        figures.insert(format!("router_vs_{name}_rps"), rounded(router_rate / rate));
-        figures.insert(format!("router_vs_{name}_p99"), rounded(router_time / time));
+        figures.push(figure(&format!("router_vs_{name}_rps"), router_rate / rate));
+        figures.push(figure(&format!("router_vs_{name}_p99"), router_time / time));
     }
     figures
-}
-
-fn rounded(value: f64) -> Value {
-    json!((value * 1000.0).round() / 1000.0)
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -9,7 +9,7 @@ use ruko_http::Places;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::log::Logs;
+use crate::log::{self, Logs};
 use crate::log::build_lines::BuildLines;
 use crate::log::drains::Drains;
 use crate::password::Hashing;
@@ -150,6 +150,12 @@ impl Api {
     pub(crate) fn tell_changed(&self) {
         self.logs.tell_all_changed();
         self.webhooks_due.notify_waiters();
+    }
+
+    /// What the platform itself says in the log of an app. Never fails: a line is not worth a call.
+    pub(crate) async fn say(&self, app_id: &str, text: &str) {
+        let (source, process) = log::PLATFORM;
+        self.logs.append(app_id, source, process, text).await;
     }
 
     /// The same of a change of one app.

@@ -68,6 +68,7 @@ fn scaled_up_and_down(world: &World) {
     app.wait_for(&["worker.1"]);
     assert_eq!(world.web("scaled").get("/").status, 503);
     app.wait_for_log("code=H14");
+    app.wait_for_log("app[api]: Scaled to web@0:Basic by user skye");
     app.scale("web", 1);
     app.wait_for(&["web.1", "worker.1"]);
     app.wait_for_body("/", "version 1\n");

@@ -27,7 +27,7 @@ use crate::running::{self, RUN};
 use crate::store::apps::{self, AppRow};
 use crate::store::dynos::{self, DynoRow};
 use crate::store::{Sql, hosts, one_offs, releases, revisions, web};
-use crate::{judge, log, release, routing};
+use crate::{judge, release, routing};
 
 /// How long after the end of a release its last lines are taken.
 const LATE: Millis = 60_000;
@@ -265,8 +265,7 @@ pub(crate) async fn fail(
         release::fail(&mut db, &app.id, version, &reason).await?;
         db.commit().await?;
         tracing::info!("release v{version} of {} failed: {reason}", app.name);
-        let (source, process) = log::PLATFORM;
-        api.logs.append(&app.id, source, process, &format!("Release v{version} failed: {reason}")).await;
+        api.say(&app.id, &format!("Release v{version} failed: {reason}")).await;
         api.tell_changed_of(&app.id);
         Ok(StatusCode::NO_CONTENT)
     })

@@ -143,6 +143,10 @@ async fn change(
     apps::change(&mut db, &app.id, change).await?;
     let app = apps::find_by_id(&mut db, &app.id).await?.ok_or_else(ApiFault::no_such_app)?;
     db.commit().await?;
+    if let Some(closed) = wanted.maintenance {
+        let mode = if closed { "enabled" } else { "disabled" };
+        api.say(&app.id, &format!("Maintenance mode {mode} by user {}", caller.user.name)).await;
+    }
     Ok(Json(described(&api, &app)?))
 }
 

@@ -8,7 +8,7 @@ use ruko_api_types::platform::{Accepted, Formation, FormationChange, FormationUp
 use ruko_core::ProcessType;
 use sqlx::AnyConnection;
 
-use super::caller::TheApp;
+use super::caller::{Caller, TheApp};
 use super::route::{OPERATE, Route, VIEW, delete, get, patch, post};
 use super::{apps, ids};
 use crate::api::Api;
@@ -68,26 +68,33 @@ async fn show(
 
 async fn change(
     State(api): State<Api>,
+    caller: Caller,
     app: TheApp,
     Body(wanted): Body<FormationUpdates>,
 ) -> Answer<Json<Vec<Formation>>> {
-    let (app, all) = carry_out(&api, app, &wanted.updates).await?;
+    let (app, all) = carry_out(&api, &caller, app, &wanted.updates).await?;
     Ok(Json(all.iter().map(|wanted| described(&app, wanted)).collect()))
 }
 
 async fn change_one(
     State(api): State<Api>,
+    caller: Caller,
     app: TheApp,
     At((_, called)): At<(String, String)>,
     Body(wanted): Body<FormationChange>,
 ) -> Answer<Json<Formation>> {
     let update = FormationUpdate { kind: called, quantity: wanted.quantity, size: wanted.size };
-    let (app, all) = carry_out(&api, app, std::slice::from_ref(&update)).await?;
+    let (app, all) = carry_out(&api, &caller, app, std::slice::from_ref(&update)).await?;
     Ok(Json(described(&app, &all[place(&app, &all, &update.kind)?])))
 }
 
 /// The app, and its whole formation after the updates.
-async fn carry_out(api: &Api, app: TheApp, updates: &[FormationUpdate]) -> Answer<(AppRow, Vec<Wanted>)> {
+async fn carry_out(
+    api: &Api,
+    caller: &Caller,
+    app: TheApp,
+    updates: &[FormationUpdate],
+) -> Answer<(AppRow, Vec<Wanted>)> {
     let mut db = api.store.write().await?;
     let app = super::apps::still_there(&mut db, &app.0).await?;
     let before = of_app(&mut db, &app).await?;
@@ -102,7 +109,16 @@ async fn carry_out(api: &Api, app: TheApp, updates: &[FormationUpdate]) -> Answe
     }
     let all = of_app(&mut db, &app).await?;
     db.commit().await?;
+    let text = format!("Scaled to {} by user {}", scaled(&all, updates), caller.user.name);
+    api.say(&app.id, &text).await;
     Ok((app, all))
+}
+
+/// As Heroku's log has it: `web@2:Basic`, of those that were named.
+fn scaled(all: &[Wanted], updates: &[FormationUpdate]) -> String {
+    let named = all.iter().filter(|wanted| updates.iter().any(|one| one.kind == wanted.process_type.as_str()));
+    let one = |wanted: &Wanted| format!("{}@{}:{}", wanted.process_type, wanted.quantity, wanted.size);
+    named.map(one).collect::<Vec<_>>().join(" ")
 }
 
 async fn restart(

@@ -50,6 +50,7 @@ pub(super) fn users() -> Result<Users, Fault> {
 
 fn account(name: &str) -> Result<Account, Fault> {
     if let Some(account) = existing(name)? {
+        not_locked(name)?;
         return Ok(account);
     }
     // A home that exists, or sshd tells every client that it does not. `*` is no password that anyone
@@ -62,6 +63,23 @@ fn account(name: &str) -> Result<Account, Fault> {
         .fault(format!("the system user `{name}` cannot be made"))?;
     existing(name)?
         .ok_or_else(|| Fault::refused(format!("the system user `{name}` was made but is not there")))
+}
+
+/// sshd refuses every key of a locked account, and tells the client nothing of it.
+fn not_locked(name: &str) -> Result<(), Fault> {
+    const SHADOW: &str = "/etc/shadow";
+    let shadow = std::fs::read_to_string(SHADOW).at("read", Path::new(SHADOW))?;
+    if !is_locked(&shadow, name) {
+        return Ok(());
+    }
+    let hint = format!("`usermod --password '*' {name}` unlocks it without giving it a password");
+    Err(Fault::refused(format!("the system user `{name}` is there and locked")).hint(hint))
+}
+
+/// Whether the password of an account begins with `!` (shadow(5)).
+fn is_locked(shadow: &str, name: &str) -> bool {
+    let password = shadow.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    password.is_some_and(|password| password.starts_with('!'))
 }
 
 fn existing(name: &str) -> Result<Option<Account>, Fault> {
@@ -167,4 +185,16 @@ pub(super) fn sshd_config(install: &Install, state: &State, config: &Config) -> 
     let mut check = Tool::new("/usr/sbin/sshd").arg("-t").arg("-f").arg(state.sshd_config());
     check = check.env("HOME", "/");
     check.run().fault("sshd does not accept its configuration")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_that_is_locked_is_known() {
+        let shadow = "root:*:1::::::\ngit:!:20787::::::\ngitty:*:1::::::\nopenruko:*:1::::::\n";
+        assert!(is_locked(shadow, "git"));
+        assert!(!is_locked(shadow, "openruko") && !is_locked(shadow, "gitty") && !is_locked(shadow, "nobody"));
+    }
 }
