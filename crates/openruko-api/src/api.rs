@@ -9,9 +9,9 @@ use ruko_http::Places;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::log::{self, Logs};
 use crate::log::build_lines::BuildLines;
 use crate::log::drains::Drains;
+use crate::log::{self, Logs};
 use crate::password::Hashing;
 use crate::platform::CallLimit;
 use crate::settings::Settings;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,8 @@ pub(crate) struct PushHost<'a> {
     objects: Mutex<Objects>,
     told: Mutex<Told>,
     output: Mutex<u64>,
+    /// Whether a commit was sent: [`crate::lease::Lease`] looks at it.
+    commit_sent: Arc<AtomicBool>,
     /// When the time of the container is nearly over.
     nearly_over: Instant,
 }
@@ -107,6 +109,7 @@ impl<'a> PushHost<'a> {
         container: &'a Container,
         env: BTreeMap<String, String>,
         ended: &'a AtomicBool,
+        commit_sent: Arc<AtomicBool>,
     ) -> Self {
         Self {
             api,
@@ -117,6 +120,7 @@ impl<'a> PushHost<'a> {
             objects: Mutex::default(),
             told: Mutex::default(),
             output: Mutex::default(),
+            commit_sent,
             nearly_over: Instant::now()
                 + Duration::from_secs(push.limits.build_seconds).saturating_sub(PROGRESS_MARGIN),
         }
@@ -303,6 +307,7 @@ impl Host for PushHost<'_> {
             return Err(Refusal("This push is committed already.".to_owned()));
         }
         let commit = judge(self.push, &objects, request)?;
+        self.commit_sent.store(true, Ordering::Release);
         match self.send_commit(&commit) {
             Ok(committed) => {
                 let patience = self.nearly_over.min(Instant::now() + PROGRESS_PATIENCE);
@@ -662,7 +667,7 @@ mod tests {
         let (events, _queue) = std::sync::mpsc::channel();
         let container = Container::keeper(&["cat".to_owned()], events).unwrap();
         let ended = AtomicBool::new(true);
-        check(&PushHost::new(&api, &push, &container, BTreeMap::new(), &ended));
+        check(&PushHost::new(&api, &push, &container, BTreeMap::new(), &ended, Arc::default()));
     }
 
     /// An object whose end comes when it is allowed to.

@@ -1,5 +1,7 @@
 //! The lease on an app, kept alive while the push lasts and given back however it ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -24,6 +26,7 @@ pub(crate) struct Lease {
     stop: Option<Sender<()>>,
     renewals: Option<JoinHandle<()>>,
     settled: bool,
+    commit_sent: Arc<AtomicBool>,
 }
 
 impl Lease {
@@ -32,8 +35,9 @@ impl Lease {
         let term = Duration::from_secs(push.lease_seconds).min(LONGEST_TERM);
         let push = &push.push;
         let (stop, stopped) = mpsc::channel::<()>();
+        let commit_sent = Arc::new(AtomicBool::new(false));
         let renewals = thread::spawn({
-            let (api, push) = (api.clone(), push.clone());
+            let (api, push, commit_sent) = (api.clone(), push.clone(), commit_sent.clone());
             move || {
                 let pause = (term / 3).min(LONGEST_PAUSE);
                 let mut good_until = Instant::now() + term;
@@ -47,6 +51,8 @@ impl Lease {
                         Ok(true) => good_until = Instant::now() + term,
                         // The API may be starting again: the lease is ours for the rest of its term.
                         Err(_) if Instant::now() < good_until => {}
+                        // The answer to the commit says what became of the push, which may go on for long.
+                        Ok(false) | Err(_) if commit_sent.load(Ordering::Acquire) => return,
                         Ok(false) | Err(_) => {
                             let _ = events.send(Event::LeaseLost);
                             return;
@@ -62,7 +68,13 @@ impl Lease {
             stop: Some(stop),
             renewals: Some(renewals),
             settled: false,
+            commit_sent,
         }
+    }
+
+    /// To be set before a commit is sent, which ends the lease: from then on its loss is no news.
+    pub(crate) fn commit_sent(&self) -> Arc<AtomicBool> {
+        self.commit_sent.clone()
     }
 
     /// The commit ended the lease.

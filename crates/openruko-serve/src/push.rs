@@ -98,7 +98,8 @@ fn held(app: &AppName, holder: &Holder) -> Fault {
 /// its protocol: trouble is told in words only.
 fn build(context: &Context, request: &Request, push: &Push, lease: Lease, running: Running) -> ExitCode {
     let env = context.config.build.env.clone();
-    let host = PushHost::new(&context.api, push, &running.container, env, &running.ended);
+    let host =
+        PushHost::new(&context.api, push, &running.container, env, &running.ended, lease.commit_sent());
     let ended = running.git(context, request, &host);
     host.discard_uncommitted();
     match (host.outcome(), ended) {

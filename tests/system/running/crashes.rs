@@ -105,6 +105,11 @@ fn router_starts_while_the_api_is_down(_: &World) {
     let dev = world.developer("rita");
     let app = probe(world, &dev, "remembered");
     dev.fixture("probe").deploy("remembered");
+    let table = world.config().router().unwrap().state_file.clone();
+    until("the router has written down where the app is", PATIENCE, || {
+        let table = std::fs::read_to_string(&table).unwrap_or_default();
+        table.contains("\"remembered\"") && table.contains("\"web.1\"")
+    });
     let api = world.processes(&["libexec/openruko/openruko-api"]);
     for pid in &api {
         kill(Pid::from_raw((*pid).try_into().unwrap()), Signal::SIGSTOP).unwrap();

@@ -174,7 +174,8 @@ fn app_without_web_is_released(world: &World) {
     let repo = dev.fixture("probe");
     repo.commit(&[("Procfile", "worker: python3 -u worker.py\n")]);
     repo.deploy("webless");
-    assert_eq!(world.web("webless").get("/").status, 503);
+    let web = world.web("webless");
+    until("the router knows it", PATIENCE, || web.get("/").status == 503);
     app.scale("worker", 1);
     app.wait_for(&["worker.1"]);
     app.wait_for_log("app[worker.1]: worker begins worker.1");

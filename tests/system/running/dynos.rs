@@ -66,7 +66,8 @@ fn scaled_up_and_down(world: &World) {
     });
     app.scale("web", 0);
     app.wait_for(&["worker.1"]);
-    assert_eq!(world.web("scaled").get("/").status, 503);
+    let web = world.web("scaled");
+    until("nothing answers", PATIENCE, || web.get("/").status == 503);
     app.wait_for_log("code=H14");
     app.wait_for_log("app[api]: Scaled to web@0:Basic by user skye");
     app.scale("web", 1);
@@ -79,7 +80,7 @@ fn one_dyno_is_restarted(world: &World) {
     let app = probe(world, &dev, "restarted");
     dev.fixture("probe").deploy("restarted");
     app.scale("worker", 1);
-    app.wait_for(&["web.1", "worker.1"]);
+    app.wait_for_log("app[worker.1]: worker begins");
     let web = app.container();
     let _ = app.call("DELETE", "/dynos/worker.1", &Value::Null);
     app.wait_for_log("app[worker.1]: worker ends");

@@ -1,6 +1,8 @@
 //! One-off dynos: attached with `openruko run`, and detached.
 
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use openruko_tests::{Developer, World, until};
 use serde_json::{Value, json};
@@ -23,7 +25,7 @@ fn logged_in<'w>(world: &'w World, dev: &Developer, name: &str) -> Running<'w> {
     let mut login = openruko(world, dev);
     login.args(["login", &world.public_url(), "--token-stdin"]).stdin(Stdio::piped());
     let mut login = login.spawn().unwrap();
-    std::io::Write::write_all(&mut login.stdin.take().unwrap(), world.token(dev).as_bytes()).unwrap();
+    login.stdin.take().unwrap().write_all(world.token(dev).as_bytes()).unwrap();
     assert!(login.wait().unwrap().success());
     dev.fixture("probe").deploy(name);
     app
@@ -47,7 +49,7 @@ fn openruko(world: &World, dev: &Developer) -> Command {
 fn run(world: &World, dev: &Developer, args: &[&str], typed: &str) -> (i32, String) {
     let mut child = openruko(world, dev).arg("run").args(args).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    std::io::Write::write_all(&mut stdin, typed.as_bytes()).unwrap();
+    stdin.write_all(typed.as_bytes()).unwrap();
     drop(stdin);
     let out = child.wait_with_output().unwrap();
     let seen = [out.stdout, out.stderr].concat();
@@ -90,13 +92,32 @@ fn terminal_is_one(world: &World) {
     script.args(["--quiet", "--return", "--command", &inner, "/dev/null"]);
     let mut script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = script.stdin.take().unwrap();
-    let typed = "tty && stty size\nsleep 100\n\u{3}echo interrupted $?\nexit\n";
-    std::io::Write::write_all(&mut stdin, typed.as_bytes()).unwrap();
-    let out = script.wait_with_output().unwrap();
-    drop(stdin);
-    let seen = String::from_utf8_lossy(&out.stdout);
-    assert!(seen.contains("/dev/pts/") && seen.contains("41 93"), "{seen}");
-    assert!(seen.contains("interrupted 130"), "{seen}");
+    let mut stdout = script.stdout.take().unwrap();
+    let seen = Arc::new(Mutex::new(String::new()));
+    let reader = std::thread::spawn({
+        let seen = seen.clone();
+        move || {
+            let mut piece = [0; 4096];
+            while let Ok(count @ 1..) = stdout.read(&mut piece) {
+                seen.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..count]));
+            }
+        }
+    });
+    // Each is typed when what it needs is there, as a person would.
+    let wait_for = |what: &str| until(what, PATIENCE, || seen.lock().unwrap().contains(what));
+    let mut enter = |typed: &str| stdin.write_all(typed.as_bytes()).unwrap();
+    wait_for("$ ");
+    enter("tty && stty size\n");
+    wait_for("/dev/pts/");
+    wait_for("41 93");
+    enter("bash -c 'echo asleep$((40 + 2)); sleep 100'\n");
+    wait_for("asleep42");
+    enter("\u{3}");
+    enter("echo interrupted $?\n");
+    wait_for("interrupted 130");
+    enter("exit\n");
+    assert!(script.wait().unwrap().success());
+    reader.join().unwrap();
 }
 
 fn client_that_vanishes_ends_it(world: &World) {

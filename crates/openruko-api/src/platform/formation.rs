@@ -116,7 +116,8 @@ async fn carry_out(
 
 /// As Heroku's log has it: `web@2:Basic`, of those that were named.
 fn scaled(all: &[Wanted], updates: &[FormationUpdate]) -> String {
-    let named = all.iter().filter(|wanted| updates.iter().any(|one| one.kind == wanted.process_type.as_str()));
+    let named =
+        all.iter().filter(|wanted| updates.iter().any(|one| one.kind == wanted.process_type.as_str()));
     let one = |wanted: &Wanted| format!("{}@{}:{}", wanted.process_type, wanted.quantity, wanted.size);
     named.map(one).collect::<Vec<_>>().join(" ")
 }

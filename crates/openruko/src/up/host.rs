@@ -195,6 +195,8 @@ mod tests {
     fn an_account_that_is_locked_is_known() {
         let shadow = "root:*:1::::::\ngit:!:20787::::::\ngitty:*:1::::::\nopenruko:*:1::::::\n";
         assert!(is_locked(shadow, "git"));
-        assert!(!is_locked(shadow, "openruko") && !is_locked(shadow, "gitty") && !is_locked(shadow, "nobody"));
+        assert!(
+            !is_locked(shadow, "openruko") && !is_locked(shadow, "gitty") && !is_locked(shadow, "nobody")
+        );
     }
 }
