@@ -43,13 +43,9 @@ fn lines_are_chosen(world: &World) {
     dev.fixture("probe").deploy("chosen");
     app.scale("worker", 1);
     app.wait_for_log("worker begins worker.1");
-    let log = |wanted: serde_json::Value| {
-        let session = app.call("POST", "/log-sessions", &wanted);
-        app.platform.read(session["logplex_url"].as_str().unwrap())
-    };
-    let of_worker = log(json!({ "lines": 100, "tail": false, "dyno": "worker" }));
+    let of_worker = app.log_of(&json!({ "lines": 100, "tail": false, "dyno": "worker" }));
     assert!(of_worker.contains("worker begins") && !of_worker.contains("web.1"), "{of_worker}");
-    let of_app = log(json!({ "lines": 100, "tail": false, "source": "app" }));
+    let of_app = app.log_of(&json!({ "lines": 100, "tail": false, "source": "app" }));
     assert!(of_app.contains("app[web.1]") && !of_app.contains("heroku["), "{of_app}");
 }
 
@@ -57,7 +53,7 @@ fn flood_is_bounded_and_named(world: &World) {
     let dev = world.developer("flo");
     let app = probe(world, &dev, "flooding");
     dev.fixture("probe").deploy("flooding");
-    let _ = app.body("/flood?lines=200000");
+    let _ = app.body("/flood?lines=50000");
     app.wait_for_log("Error L");
     let _ = app.body("/say?text=after%20the%20flood");
     app.wait_for_log("app[web.1]: after the flood");

@@ -130,7 +130,12 @@ impl Running<'_> {
 
     /// The last lines of the app's log.
     pub(crate) fn log(&self) -> String {
-        let session = self.call("POST", "/log-sessions", &json!({ "lines": 1500, "tail": false }));
+        self.log_of(&json!({ "lines": 1500, "tail": false }))
+    }
+
+    /// Those that a log session asks for.
+    pub(crate) fn log_of(&self, wanted: &Value) -> String {
+        let session = self.call("POST", "/log-sessions", wanted);
         self.platform.read(session["logplex_url"].as_str().unwrap())
     }
 

@@ -39,6 +39,7 @@ fn hundred_dynos_leave_nothing_behind(_: &World) {
     let dev = world.developer("hundred");
     let app = probe(world, &dev, "crowd");
     dev.fixture("probe").deploy("crowd");
+    until("the build's container is gone", PATIENCE, || world.containers().len() == 1);
     let one = traces(world);
     app.scale("worker", 99);
     until("a hundred dynos are up", PATIENCE * 4, || {

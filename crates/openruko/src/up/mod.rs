@@ -14,6 +14,7 @@ mod state;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use ruko_core::config::{Config, Ipv4Net};
@@ -24,6 +25,9 @@ use children::{Child, Children};
 pub(crate) use install::Install;
 use reaper::Reaper;
 use state::State;
+
+/// DESIGN's bound for a container whose owner has gone.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Run the whole platform in the foreground.
 #[derive(Args)]
@@ -148,8 +152,19 @@ pub(crate) fn teardown(args: &TeardownArgs) -> Result<Exit, Fault> {
     stop_dynos(&install, &state)?;
     host::remove_sudoers(&state)?;
     ruko_container(&install, &state, "reap").fault("leftover containers cannot be removed")?;
-    ruko_container(&install, &state, "teardown").fault("the network for containers cannot be removed")?;
+    remove_network(&install, &state).fault("the network for containers cannot be removed")?;
     Ok(Exit::Ok)
+}
+
+/// Containers whose end has just been asked for take a moment until they are gone.
+fn remove_network(install: &Install, state: &State) -> Result<(), ToolError> {
+    let deadline = Instant::now() + GONE_WITHIN;
+    loop {
+        match ruko_container(install, state, "teardown") {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(100)),
+            done => return done,
+        }
+    }
 }
 
 /// A path that may stand in sudoers, sshd_config and a forced command, none of which quotes alike.
