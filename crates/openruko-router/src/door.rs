@@ -31,6 +31,9 @@ const HEAD: Duration = Duration::from_secs(10);
 /// How long a connection may be without a request; and while more than half of all places are taken.
 const IDLE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(5));
 
+/// A connection that was in use just now keeps its memory.
+const IN_USE: Duration = Duration::from_secs(1);
+
 /// The most requests on one connection: a new one may go to another router.
 const REQUESTS: u32 = 10_000;
 
@@ -137,8 +140,8 @@ impl Connection {
         &self.door.router
     }
 
-    /// As a request arrives now.
-    fn arrival(&self) -> Arrival {
+    /// As a request arrives at this moment.
+    fn arrival(&self, at: Instant) -> Arrival {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Arrival {
             peer: self.peer,
@@ -146,6 +149,7 @@ impl Connection {
             tls: self.door.tls.is_some(),
             port: self.port,
             start: u64::try_from(since.as_millis()).unwrap_or_default(),
+            at: at.into_std(),
         }
     }
 
@@ -172,18 +176,47 @@ impl Connection {
     }
 
     async fn http1(&self, wire: Wire) {
+        // These last as long as the connection, since each request would have to sign up for them anew.
+        let mut stopping = self.router().stopping.subscribe();
+        let mut stop = pin!(stopped(&mut stopping));
+        let mut idle = pin!(tokio::time::sleep(IDLE.0));
+        let mut until = self.since + HEAD;
         for count in 1..=REQUESTS {
-            if count > 1 && !self.next_begins(&wire).await {
-                return;
+            if count > 1 && !wire.has_ahead() {
+                if self.router().is_stopping() {
+                    return;
+                }
+                let mut long = false;
+                idle.as_mut().reset(Instant::now() + IN_USE);
+                loop {
+                    tokio::select! {
+                        biased;
+                        more = wire.readable() => match more {
+                            Ok(true) => break,
+                            Ok(false) | Err(_) => return,
+                        },
+                        () = &mut stop => return,
+                        () = &mut idle => {
+                            if std::mem::replace(&mut long, true) {
+                                return;
+                            }
+                            wire.shrink();
+                            idle.as_mut().reset(Instant::now() + self.idle());
+                        }
+                    }
+                }
             }
-            let until = if count == 1 { self.since } else { Instant::now() } + HEAD;
+            let begins = Instant::now();
+            if count > 1 {
+                until = begins + HEAD;
+            }
             match timeout_at(until, wire.head(self.router().settings.header_bytes)).await {
                 Ok(Ok(Some(Ok(())))) => {}
                 Ok(Ok(None) | Err(_)) => return,
                 Ok(Ok(Some(Err(bad)))) => return self.refuse_head(&wire, bad).await,
                 Err(_) => return refuse(&wire, Page::SLOW).await,
             }
-            let mut session = ServerSession::new_http1(Box::new(wire.clone()));
+            let mut session = Box::new(ServerSession::new_http1(Box::new(wire.clone())));
             session.set_keepalive(Some(0));
             session.set_read_timeout(None);
             session.set_pipelining_enabled(true);
@@ -193,28 +226,10 @@ impl Connection {
             if count == REQUESTS || self.router().is_stopping() {
                 session.set_keepalive(None);
             }
-            match exchange(self.router(), session, Some(&wire), &self.arrival()).await {
+            match exchange(self.router(), session, Some(&wire), &self.arrival(begins)).await {
                 Some(ahead) => wire.unread(ahead),
                 None => return,
             }
-        }
-    }
-
-    /// Waits for the first byte of the next request. `false`: there will be none.
-    async fn next_begins(&self, wire: &Wire) -> bool {
-        if wire.has_ahead() {
-            return true;
-        }
-        if self.router().is_stopping() {
-            return false;
-        }
-        wire.shrink();
-        let mut stopping = self.router().stopping.subscribe();
-        tokio::select! {
-            biased;
-            more = wire.readable() => more.unwrap_or(false),
-            () = stopped(&mut stopping) => false,
-            () = tokio::time::sleep(self.idle()) => false,
         }
     }
 
@@ -254,9 +269,10 @@ impl Connection {
                 biased;
                 accepted = Stream::from_h2_conn(&mut conn, digest.clone()) => match accepted {
                     Ok(Some(H2Accept::Session(stream))) => {
-                        let (router, arrival) = (self.router().clone(), self.arrival());
+                        let (router, arrival) = (self.router().clone(), self.arrival(Instant::now()));
                         streams.spawn(async move {
-                            exchange(&router, ServerSession::new_http2(stream), None, &arrival).await;
+                            let session = Box::new(ServerSession::new_http2(stream));
+                            exchange(&router, session, None, &arrival).await;
                         });
                     }
                     Ok(Some(H2Accept::Rejected)) => {

@@ -21,7 +21,10 @@ const IDLE: usize = 256;
 /// How long a connection may be idle, unless the dyno says less.
 const IDLE_TIME: Duration = Duration::from_secs(60);
 
-/// How long a connection counts as in use just now.
+/// A connection that was in use just now keeps its memory.
+const IN_USE: Duration = Duration::from_secs(1);
+
+/// How long a connection is good for a request that cannot be sent again.
 const FRESH: Duration = Duration::from_millis(250);
 
 /// A dyno.
@@ -30,7 +33,7 @@ pub(crate) struct Dyno {
     /// Its id.
     pub(crate) id: String,
     /// `web.1`.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     /// Where it answers.
     pub(crate) address: SocketAddr,
     open: AtomicU32,
@@ -75,7 +78,7 @@ impl Dyno {
     pub(crate) fn new(routed: &RoutedDyno) -> Self {
         Self {
             id: routed.id.clone(),
-            name: routed.name.to_string(),
+            name: routed.name.to_string().into(),
             address: routed.address,
             open: AtomicU32::new(0),
             gone: AtomicBool::new(false),
@@ -105,18 +108,19 @@ impl Dyno {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection: one that was used before, or a new one.
+    /// A connection, one that was used before or a new one, and how long it took to get it.
     ///
     /// # Errors
     /// H19 or H21; nothing was sent.
-    pub(crate) async fn connection(&self, reuse: Reuse) -> Result<Connection, Code> {
-        if let Some(wire) = self.take_idle(reuse) {
-            return Ok(Connection { wire, reused: true });
+    pub(crate) async fn connection(&self, reuse: Reuse) -> Result<(Connection, Duration), Code> {
+        let start = Instant::now();
+        if let Some(wire) = self.take_idle(reuse, start) {
+            return Ok((Connection { wire, reused: true }, Duration::ZERO));
         }
         match tokio::time::timeout(CONNECT, TcpStream::connect(self.address)).await {
             Ok(Ok(stream)) => {
                 let _ = stream.set_nodelay(true);
-                Ok(Connection { wire: Wire::plain(stream), reused: false })
+                Ok((Connection { wire: Wire::plain(stream), reused: false }, start.elapsed()))
             }
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::TimedOut => Err(Code::ConnectTimeout),
             Ok(Err(error)) => {
@@ -127,11 +131,10 @@ impl Dyno {
         }
     }
 
-    fn take_idle(&self, reuse: Reuse) -> Option<Wire> {
+    fn take_idle(&self, reuse: Reuse, now: Instant) -> Option<Wire> {
         if reuse == Reuse::Never {
             return None;
         }
-        let now = Instant::now();
         let mut idle = self.idle();
         while let Some(one) = idle.pop_back() {
             if reuse == Reuse::Fresh && now - one.since > FRESH {
@@ -153,7 +156,6 @@ impl Dyno {
         if time.is_zero() || self.gone.load(Ordering::Relaxed) {
             return;
         }
-        wire.shrink();
         let since = Instant::now();
         let mut idle = self.idle();
         idle.push_back(Idle { wire, since, until: since + time });
@@ -170,7 +172,12 @@ impl Dyno {
     /// Closes idle connections that are good no more.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
-        self.idle().retain(|one| one.is_good(now));
+        self.idle().retain(|one| {
+            if now - one.since > IN_USE {
+                one.wire.shrink();
+            }
+            one.is_good(now)
+        });
     }
 }
 
@@ -225,17 +232,17 @@ mod tests {
     async fn connections_are_used_again_while_they_are_good() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dyno = dyno(listener.local_addr().unwrap());
-        let first = dyno.connection(Reuse::Any).await.unwrap();
+        let (first, _) = dyno.connection(Reuse::Any).await.unwrap();
         let (theirs, _) = listener.accept().await.unwrap();
         assert!(!first.reused);
         dyno.keep(first.wire, None);
-        assert!(dyno.take_idle(Reuse::Never).is_none());
-        let again = dyno.connection(Reuse::Fresh).await.unwrap();
+        assert!(dyno.take_idle(Reuse::Never, Instant::now()).is_none());
+        let (again, _) = dyno.connection(Reuse::Fresh).await.unwrap();
         assert!(again.reused);
         dyno.keep(again.wire, Some(Duration::from_secs(1)));
-        assert!(dyno.take_idle(Reuse::Any).is_none(), "the dyno closes it at once");
+        assert!(dyno.take_idle(Reuse::Any, Instant::now()).is_none(), "the dyno closes it at once");
 
-        let second = dyno.connection(Reuse::Any).await.unwrap();
+        let (second, _) = dyno.connection(Reuse::Any).await.unwrap();
         drop(theirs);
         let (theirs, _) = listener.accept().await.unwrap();
         dyno.keep(second.wire, None);
@@ -245,7 +252,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         dyno.leave();
-        let third = dyno.connection(Reuse::Any).await.unwrap();
+        let (third, _) = dyno.connection(Reuse::Any).await.unwrap();
         dyno.keep(third.wire, None);
         assert!(dyno.idle().is_empty(), "it has left");
     }

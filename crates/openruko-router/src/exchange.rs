@@ -17,7 +17,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use crate::app::Busy;
 use crate::code::Code;
 use crate::dyno::{Reuse, keep_alive};
-use crate::fields::{Arrival, Facts, path, to_dyno};
+use crate::fields::{Arrival, Facts, ToDyno, path, to_dyno};
 use crate::line::{Outcome, line};
 use crate::page::Page;
 use crate::pump::Pump;
@@ -40,9 +40,8 @@ const REST_BYTES: u64 = 64 << 20;
 /// A request that has an app.
 struct Exchange<'a> {
     router: &'a Arc<Router>,
-    session: ServerSession,
+    session: Box<ServerSession>,
     client: Option<&'a Wire>,
-    facts: Facts,
     ticket: Ticket,
 }
 
@@ -63,7 +62,7 @@ struct Ticket {
 /// connection, if it is good for another request.
 pub(crate) async fn exchange(
     router: &Arc<Router>,
-    mut session: ServerSession,
+    mut session: Box<ServerSession>,
     client: Option<&Wire>,
     arrival: &Arrival,
 ) -> Option<BytesMut> {
@@ -78,8 +77,8 @@ pub(crate) async fn exchange(
         let _ = show(&mut session, client, Page::NO_APP, None).await;
         return finish(session, client, true).await;
     };
-    let ticket = Ticket::new(router.clone(), app, session.req_header(), facts.clone());
-    Exchange { router, session, client, facts, ticket }.run().await
+    let ticket = Ticket::new(router.clone(), app, session.req_header(), facts, arrival.at);
+    Exchange { router, session, client, ticket }.run().await
 }
 
 /// What is refused of a request over HTTP/2, whose head is not judged like that of HTTP/1.
@@ -95,7 +94,7 @@ fn refused(request: &RequestHeader) -> Option<Page> {
 impl Exchange<'_> {
     async fn run(mut self) -> Option<BytesMut> {
         let routed = &self.ticket.app.routed;
-        let (maintenance, to_https) = (routed.maintenance, routed.force_https && !self.facts.https);
+        let (maintenance, to_https) = (routed.maintenance, routed.force_https && !self.ticket.facts.https);
         let good = if maintenance {
             self.fail(Code::Maintenance).await
         } else if to_https {
@@ -112,7 +111,7 @@ impl Exchange<'_> {
     async fn redirect(&mut self) -> bool {
         let method = &self.session.req_header().method;
         let status = if matches!(*method, Method::GET | Method::HEAD) { 301 } else { 308 };
-        let place = format!("https://{}{}", host_name(&self.facts.host), self.ticket.path);
+        let place = format!("https://{}{}", host_name(&self.ticket.facts.host), self.ticket.path);
         self.ticket.outcome.status = Some(status);
         let page = Page::MOVED.with_status(status);
         show(&mut self.session, self.client, page, Some(&place)).await.is_ok()
@@ -132,15 +131,16 @@ impl Exchange<'_> {
     /// None did, and the client got nothing yet.
     async fn try_to_forward(&mut self) -> Result<bool, Code> {
         let has_body = !self.session.is_body_empty();
-        let again = !has_body && !self.facts.websocket && self.ticket.method.is_idempotent();
+        let again = !has_body && !self.ticket.facts.websocket && self.ticket.method.is_idempotent();
         let mut reuse = if again { Reuse::Any } else { Reuse::Fresh };
-        let request = to_dyno(self.session.req_header(), &self.facts, has_body);
-        let request = request.map_err(|_| Code::Platform)?;
         let mut tried = Tried::default();
         loop {
             let seat = self.seat(reuse, &mut tried).await?;
             let reused = seat.connection.reused;
-            let code = match self.send(&request, seat).await {
+            let raw = self.session.as_http1().map(|session| session.get_headers_raw_bytes());
+            let Ticket { path, facts, .. } = &self.ticket;
+            let request = to_dyno(self.session.req_header(), raw.as_deref(), path, facts, has_body);
+            let code = match self.send(request.map_err(|_| Code::Platform)?, seat).await {
                 Ok(good) => return Ok(good),
                 Err(code) => code,
             };
@@ -154,8 +154,8 @@ impl Exchange<'_> {
 
     /// A place at a dyno, for as long as the client is there.
     async fn seat(&mut self, reuse: Reuse, tried: &mut Tried) -> Result<Seat, Code> {
-        let id = self.ticket.app.routed.app.id.clone();
-        let seat = self.router.seat(&id, reuse, tried);
+        let app = self.ticket.app.clone();
+        let seat = self.router.seat(&app.routed.app.id, reuse, tried);
         let seat = tokio::select! {
             biased;
             seat = seat => seat?,
@@ -167,24 +167,29 @@ impl Exchange<'_> {
     }
 
     /// Sends the request to one dyno and brings its answer.
-    async fn send(&mut self, request: &RequestHeader, seat: Seat) -> Result<bool, Code> {
-        let start = Instant::now();
+    async fn send(&mut self, request: ToDyno, seat: Seat) -> Result<bool, Code> {
+        let start = tokio::time::Instant::now();
         let wire = seat.connection.wire.clone();
         let mut dyno = DynoSession::new(Box::new(wire.clone()));
-        if dyno.write_request_header(Box::new(request.clone())).await.is_err() {
-            return Err(Code::NoAnswer);
-        }
+        // The session has to know how the request is framed; the head itself is written as it came.
+        wire.mute(true);
+        let known = dyno.write_request_header(request.known).await;
+        wire.mute(false);
+        known.map_err(|_| Code::Platform)?;
+        wire.put(&request.bytes);
         let settings = &self.router.settings;
         let pump = Pump {
             session: &mut self.session,
             client: self.client,
             dyno: &mut dyno,
             wire: &wire,
-            facts: &self.facts,
+            facts: &self.ticket.facts,
+            start,
             first_byte: settings.first_byte,
             rolling: settings.rolling,
             head_bytes: settings.header_bytes,
-            stopping: self.router.stopping.subscribe(),
+            router: self.router,
+            stopping: None,
         };
         let ended = pump.run().await;
         self.ticket.outcome.service = Some(start.elapsed());
@@ -294,7 +299,7 @@ async fn write_page(session: &mut ServerSession, page: Page, place: Option<&str>
 }
 
 /// Ends the request; gives back what was read too much of a connection that is good for another one.
-async fn finish(session: ServerSession, client: Option<&Wire>, good: bool) -> Option<BytesMut> {
+async fn finish(mut session: Box<ServerSession>, client: Option<&Wire>, good: bool) -> Option<BytesMut> {
     let Some(wire) = client else {
         // A stream that is dropped without an end is reset.
         if good {
@@ -305,7 +310,6 @@ async fn finish(session: ServerSession, client: Option<&Wire>, good: bool) -> Op
     if !good {
         return None;
     }
-    let mut session = session;
     session.set_total_drain_timeout(Some(REST));
     let rest = !session.is_body_done();
     let reusable = session.finish().await.ok().flatten();
@@ -323,7 +327,13 @@ async fn finish(session: ServerSession, client: Option<&Wire>, good: bool) -> Op
 }
 
 impl Ticket {
-    fn new(router: Arc<Router>, app: Arc<App>, request: &RequestHeader, facts: Facts) -> Self {
+    fn new(
+        router: Arc<Router>,
+        app: Arc<App>,
+        request: &RequestHeader,
+        facts: Facts,
+        started: Instant,
+    ) -> Self {
         let busy = (!app.routed.maintenance).then(|| app.state.begin());
         Self {
             router,
@@ -331,7 +341,7 @@ impl Ticket {
             facts,
             method: request.method.clone(),
             path: path(request),
-            started: Instant::now(),
+            started,
             outcome: Outcome::default(),
             ended: false,
             _busy: busy,
@@ -345,7 +355,7 @@ impl Ticket {
         app.state.answered(status);
         self.router.metrics.request(status, outcome.code, self.started.elapsed());
         let line = line(self.method.as_str(), &self.path, &self.facts, outcome);
-        self.router.lines.push(&app.routed.app.id, line);
+        self.router.lines.push(app, line);
     }
 }
 

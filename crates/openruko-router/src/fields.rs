@@ -1,17 +1,15 @@
 //! Header fields between client and dyno: what is for one hop stays there, and each side learns of the other.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
-use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
-
-/// What this program calls itself in `Via`.
-const NAME: &str = "openruko-router";
 
 /// For one hop only, whatever `Connection` says (RFC 9110, section 7.6.1).
 const ONE_HOP: [HeaderName; 8] = [
@@ -33,7 +31,6 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
 
 /// What a request says of itself, and what its way to the router says of it.
 #[derive(Clone, Debug)]
@@ -69,6 +66,8 @@ pub(crate) struct Arrival {
     pub(crate) port: u16,
     /// Milliseconds since 1970.
     pub(crate) start: u64,
+    /// The same moment by another clock.
+    pub(crate) at: Instant,
 }
 
 impl Facts {
@@ -104,7 +103,7 @@ fn request_id(said: Option<&str>) -> String {
     let good = |id: &&str| {
         (20..=200).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };
-    said.filter(good).map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
+    said.filter(good).map_or_else(crate::id::request_id, str::to_owned)
 }
 
 /// What the client says of its way, and the client.
@@ -143,39 +142,132 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter(|name| !WHOLE_WAY.contains(name)).collect()
 }
 
-/// The request as the dyno gets it.
+/// The head of a request as the dyno gets it.
+#[derive(Debug)]
+pub(crate) struct ToDyno {
+    /// What is sent.
+    pub(crate) bytes: Vec<u8>,
+    /// What the session has to know of it: method and framing.
+    pub(crate) known: Box<RequestHeader>,
+}
+
+/// The request as the dyno gets it: as the client wrote it, but for what is for one hop and what the router says
+/// itself. `raw` is the head as it came, if it came as HTTP/1; it was judged.
 ///
 /// # Errors
 /// A field cannot be written; there is none such.
-pub(crate) fn to_dyno(request: &RequestHeader, facts: &Facts, has_body: bool) -> Result<RequestHeader> {
-    let mut to = request.clone();
-    for name in named_by_connection(&request.headers).iter().chain(&ONE_HOP) {
-        to.remove_header(name);
+pub(crate) fn to_dyno(
+    request: &RequestHeader,
+    raw: Option<&[u8]>,
+    path: &str,
+    facts: &Facts,
+    has_body: bool,
+) -> Result<ToDyno> {
+    let is_h2 = request.version == Version::HTTP_2;
+    let mut known = RequestHeader::build_no_case(request.method.clone(), b"/", Some(2))?;
+    let mut head = Vec::with_capacity(raw.map_or(1024, <[u8]>::len) + 512);
+    for part in [request.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
+        head.extend_from_slice(part.as_bytes());
     }
-    let received = if request.version == Version::HTTP_2 { "2" } else { "1.1" };
-    to.set_version(Version::HTTP_11);
-    if request.version == Version::HTTP_2 {
-        // The cookie may have come in pieces: RFC 9113, section 8.2.3.
-        join_cookies(&mut to)?;
-        to.insert_header(HOST, facts.host.as_str())?;
-        if has_body && !to.headers.contains_key(CONTENT_LENGTH) {
-            to.insert_header(TRANSFER_ENCODING, "chunked")?;
+    let named = named_by_connection(&request.headers);
+    let is_named = |name: &[u8]| named.iter().any(|one| name.eq_ignore_ascii_case(one.as_str().as_bytes()));
+    let stays = |name: &[u8]| is_for_dyno(name) && !is_named(name);
+    match raw {
+        Some(raw) => {
+            lines(raw).filter(|(name, _)| stays(name)).for_each(|(_, line)| head.extend_from_slice(line));
+        }
+        None => {
+            copy_fields(&request.headers, &mut head, stays);
+            push_cookies(&request.headers, &mut head);
         }
     }
-    let path = path(&to);
-    to.set_raw_path(path.as_bytes())?;
-    if facts.websocket {
-        to.insert_header(CONNECTION, "Upgrade")?;
-        to.insert_header(UPGRADE, "websocket")?;
+    if is_h2 {
+        push(&mut head, "host", &facts.host);
     }
-    to.insert_header(REQUEST_ID, facts.request_id.as_str())?;
-    to.insert_header(FORWARDED_FOR, facts.forwarded_for.as_str())?;
-    to.insert_header(FORWARDED_PROTO, facts.protocol())?;
-    to.insert_header(FORWARDED_PORT, facts.port.to_string())?;
-    to.insert_header(FORWARDED_HOST, facts.forwarded_host.as_deref().unwrap_or(&facts.host))?;
-    to.insert_header(REQUEST_START, facts.start.to_string())?;
-    to.append_header(VIA, format!("{received} {NAME}"))?;
-    Ok(to)
+    if let Some(length) = request.headers.get(CONTENT_LENGTH) {
+        known.insert_header(CONTENT_LENGTH, length.clone())?;
+    } else if has_body {
+        known.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        if is_h2 {
+            push(&mut head, "transfer-encoding", "chunked");
+        }
+    }
+    if facts.websocket {
+        known.insert_header(UPGRADE, HeaderValue::from_static("websocket"))?;
+        push(&mut head, "Connection", "Upgrade");
+        push(&mut head, "Upgrade", "websocket");
+    }
+    push(&mut head, "X-Request-Id", &facts.request_id);
+    push(&mut head, "X-Forwarded-For", &facts.forwarded_for);
+    push(&mut head, "X-Forwarded-Proto", facts.protocol());
+    push_number(&mut head, "X-Forwarded-Port", facts.port.into());
+    push(&mut head, "X-Forwarded-Host", facts.forwarded_host.as_deref().unwrap_or(&facts.host));
+    push_number(&mut head, "X-Request-Start", facts.start);
+    push(&mut head, "Via", if is_h2 { "2 openruko-router" } else { "1.1 openruko-router" });
+    head.extend_from_slice(b"\r\n");
+    Ok(ToDyno { bytes: head, known: Box::new(known) })
+}
+
+/// Whether a field of the client's goes on to the dyno: not if it is for one hop, nor if the router says it itself.
+fn is_for_dyno(name: &[u8]) -> bool {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    // The length tells most fields from these.
+    match name.len() {
+        2 => !is("te"),
+        7 => !is("trailer") && !is("upgrade"),
+        10 => !is("connection") && !is("keep-alive"),
+        12 => !is("x-request-id"),
+        15 => !is("x-forwarded-for") && !is("x-request-start"),
+        16 => !is("x-forwarded-host") && !is("x-forwarded-port") && !is("proxy-connection"),
+        17 => !is("x-forwarded-proto"),
+        18 => !is("proxy-authenticate"),
+        19 => !is("proxy-authorization"),
+        _ => true,
+    }
+}
+
+/// The lines of a head after the first, each with the name of its field.
+fn lines(raw: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = raw.split_inclusive(|byte| *byte == b'\n').skip(1);
+    lines.filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        Some((&line[..colon], line))
+    })
+}
+
+/// The fields of a request over HTTP/2, but for those that HTTP/1 says in another way.
+fn copy_fields(headers: &HeaderMap, head: &mut Vec<u8>, stays: impl Fn(&[u8]) -> bool) {
+    for (name, value) in headers {
+        if *name != HOST && *name != COOKIE && stays(name.as_str().as_bytes()) {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+    }
+}
+
+/// Cookies may come in pieces over HTTP/2, and have to be put together: RFC 9113, section 8.2.3.
+fn push_cookies(headers: &HeaderMap, head: &mut Vec<u8>) {
+    let mut before: &[u8] = b"cookie: ";
+    for piece in headers.get_all(COOKIE) {
+        head.extend_from_slice(before);
+        head.extend_from_slice(piece.as_bytes());
+        before = b"; ";
+    }
+    if before == b"; " {
+        head.extend_from_slice(b"\r\n");
+    }
+}
+
+fn push(head: &mut Vec<u8>, name: &str, value: &str) {
+    for part in [name, ": ", value, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+}
+
+fn push_number(head: &mut Vec<u8>, name: &str, number: u64) {
+    // Writing to memory does not fail.
+    let _ = std::io::Write::write_fmt(head, format_args!("{name}: {number}\r\n"));
 }
 
 /// Path and query. An absolute target is for proxies; a dyno is none.
@@ -191,17 +283,6 @@ pub(crate) fn path(request: &RequestHeader) -> String {
     }
 }
 
-fn join_cookies(request: &mut RequestHeader) -> Result<()> {
-    let cookie = http::header::COOKIE;
-    let pieces: Vec<_> = request.headers.get_all(&cookie).iter().map(HeaderValue::as_bytes).collect();
-    if pieces.len() < 2 {
-        return Ok(());
-    }
-    let whole = Bytes::from(pieces.join(&b"; "[..]));
-    let Ok(value) = HeaderValue::from_maybe_shared(whole) else { return Ok(()) };
-    request.insert_header(cookie, value)
-}
-
 /// The answer as the client gets it.
 ///
 /// # Errors
@@ -211,13 +292,15 @@ pub(crate) fn to_client(
     request: &RequestHeader,
 ) -> Result<Box<ResponseHeader>> {
     let is_switch = answer.status == StatusCode::SWITCHING_PROTOCOLS;
-    for name in named_by_connection(&answer.headers).iter().chain(&ONE_HOP) {
+    let mut hop = named_by_connection(&answer.headers);
+    hop.extend(answer.headers.keys().filter(|name| ONE_HOP.contains(name)).cloned());
+    for name in &hop {
         answer.remove_header(name);
     }
-    answer.append_header(VIA, format!("1.1 {NAME}"))?;
+    answer.append_header(VIA, HeaderValue::from_static("1.1 openruko-router"))?;
     if is_switch {
-        answer.insert_header(CONNECTION, "Upgrade")?;
-        answer.insert_header(UPGRADE, "websocket")?;
+        answer.insert_header(CONNECTION, HeaderValue::from_static("Upgrade"))?;
+        answer.insert_header(UPGRADE, HeaderValue::from_static("websocket"))?;
         return Ok(answer);
     }
     let no_body = answer.status.is_informational()
@@ -227,7 +310,7 @@ pub(crate) fn to_client(
     if !knows_chunks || answer.status.is_informational() || answer.status == StatusCode::NO_CONTENT {
         answer.remove_header(&TRANSFER_ENCODING);
     } else if !no_body && !answer.headers.contains_key(CONTENT_LENGTH) {
-        answer.insert_header(TRANSFER_ENCODING, "chunked")?;
+        answer.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
     }
     answer.set_version(Version::HTTP_11);
     Ok(answer)
@@ -247,49 +330,64 @@ mod tests {
 
     fn arrival(trusted: bool) -> Arrival {
         let peer = "203.0.113.9".parse().unwrap();
-        Arrival { peer, trusted, tls: false, port: 80, start: 1_700_000_000_123 }
+        Arrival { peer, trusted, tls: false, port: 80, start: 1_700_000_000_123, at: Instant::now() }
     }
 
-    fn sent(fields: &[(&'static str, &str)], trusted: bool) -> RequestHeader {
+    /// The head of a request as a dyno gets it.
+    struct Sent(String);
+
+    impl Sent {
+        /// The values of a field.
+        fn all(&self, name: &str) -> String {
+            let fields = self.0.lines().skip(1).filter_map(|line| line.split_once(": "));
+            let named = fields.filter(|(has, _)| has.eq_ignore_ascii_case(name));
+            named.map(|(_, value)| value).collect::<Vec<_>>().join(" & ")
+        }
+    }
+
+    fn sent(fields: &[(&'static str, &str)], trusted: bool) -> Sent {
         let request = request(fields);
-        to_dyno(&request, &Facts::of(&request, &arrival(trusted)), false).unwrap()
-    }
-
-    fn all(request: &RequestHeader, name: &str) -> String {
-        let values = request.headers.get_all(name);
-        values.iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join(" & ")
+        let mut raw = "GET /a?b HTTP/1.1\r\n".to_owned();
+        for (name, value) in fields {
+            raw += &format!("{name}: {value}\r\n");
+        }
+        raw += "\r\n";
+        let facts = Facts::of(&request, &arrival(trusted));
+        let to = to_dyno(&request, Some(raw.as_bytes()), "/a?b", &facts, false).unwrap();
+        assert!(to.bytes.starts_with(b"GET /a?b HTTP/1.1\r\n") && to.bytes.ends_with(b"\r\n\r\n"));
+        Sent(String::from_utf8(to.bytes).unwrap())
     }
 
     #[test]
     fn a_dyno_learns_who_asks() {
         let to =
             sent(&[("Host", "a.example.com"), ("X-Forwarded-For", "1.2.3.4"), ("Via", "1.0 cache")], false);
-        assert_eq!(all(&to, "host"), "a.example.com");
-        assert_eq!(all(&to, "x-forwarded-for"), "1.2.3.4, 203.0.113.9");
-        assert_eq!(all(&to, "x-forwarded-proto"), "http");
-        assert_eq!(all(&to, "x-forwarded-port"), "80");
-        assert_eq!(all(&to, "x-forwarded-host"), "a.example.com");
-        assert_eq!(all(&to, "x-request-start"), "1700000000123");
-        assert_eq!(all(&to, "via"), "1.0 cache & 1.1 openruko-router");
-        assert_eq!(all(&to, "x-request-id").len(), 36);
+        assert_eq!(to.all("host"), "a.example.com");
+        assert_eq!(to.all("x-forwarded-for"), "1.2.3.4, 203.0.113.9");
+        assert_eq!(to.all("x-forwarded-proto"), "http");
+        assert_eq!(to.all("x-forwarded-port"), "80");
+        assert_eq!(to.all("x-forwarded-host"), "a.example.com");
+        assert_eq!(to.all("x-request-start"), "1700000000123");
+        assert_eq!(to.all("via"), "1.0 cache & 1.1 openruko-router");
+        assert_eq!(to.all("x-request-id").len(), 36);
     }
 
     #[test]
     fn only_a_trusted_proxy_is_believed() {
         let said = [("Host", "a"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "b")];
-        assert_eq!(all(&sent(&said, false), "x-forwarded-proto"), "http");
-        assert_eq!(all(&sent(&said, false), "x-forwarded-host"), "a");
-        assert_eq!(all(&sent(&said, true), "x-forwarded-proto"), "https");
-        assert_eq!(all(&sent(&said, true), "x-forwarded-port"), "443");
-        assert_eq!(all(&sent(&said, true), "x-forwarded-host"), "b");
+        assert_eq!(sent(&said, false).all("x-forwarded-proto"), "http");
+        assert_eq!(sent(&said, false).all("x-forwarded-host"), "a");
+        assert_eq!(sent(&said, true).all("x-forwarded-proto"), "https");
+        assert_eq!(sent(&said, true).all("x-forwarded-port"), "443");
+        assert_eq!(sent(&said, true).all("x-forwarded-host"), "b");
     }
 
     #[test]
     fn ids_of_requests_are_taken_over_if_they_are_ids() {
         let id = "0123456789-abcdef_XYZ";
-        assert_eq!(all(&sent(&[("X-Request-Id", id)], false), "x-request-id"), id);
+        assert_eq!(sent(&[("X-Request-Id", id)], false).all("x-request-id"), id);
         for bad in ["short", "0123456789 0123456789", &"x".repeat(201)] {
-            assert_ne!(all(&sent(&[("X-Request-Id", bad)], false), "x-request-id"), bad);
+            assert_ne!(sent(&[("X-Request-Id", bad)], false).all("x-request-id"), bad);
         }
     }
 
@@ -313,18 +411,45 @@ mod tests {
         for gone in
             ["connection", "x-secret", "keep-alive", "te", "trailer", "upgrade", "proxy-authorization"]
         {
-            assert!(!to.headers.contains_key(gone), "{gone}");
+            assert_eq!(to.all(gone), "", "{gone}");
         }
-        assert_eq!((all(&to, "host"), all(&to, "content-length")), ("a".to_owned(), "0".to_owned()));
+        assert_eq!((to.all("host"), to.all("content-length")), ("a".to_owned(), "0".to_owned()));
     }
 
     #[test]
     fn websockets_go_through() {
         let to =
             sent(&[("Host", "a"), ("Connection", "keep-alive, Upgrade"), ("Upgrade", "WebSocket")], false);
-        assert_eq!((all(&to, "connection").as_str(), all(&to, "upgrade").as_str()), ("Upgrade", "websocket"));
+        assert_eq!((to.all("connection").as_str(), to.all("upgrade").as_str()), ("Upgrade", "websocket"));
         let other = sent(&[("Host", "a"), ("Connection", "close"), ("Upgrade", "websocket")], false);
-        assert!(!other.headers.contains_key("upgrade"));
+        assert_eq!(other.all("upgrade"), "");
+    }
+
+    #[test]
+    fn a_request_over_http2_becomes_one_of_http1() {
+        let parts = http::Request::builder()
+            .method("POST")
+            .uri("http://a.example.com/x")
+            .version(Version::HTTP_2)
+            .header("cookie", "a=1")
+            .header("x-own", "\u{e9}")
+            .header("cookie", "b=2")
+            .body(())
+            .unwrap();
+        let request = RequestHeader::from(parts.into_parts().0);
+        let to = to_dyno(&request, None, "/x", &Facts::of(&request, &arrival(false)), true).unwrap();
+        let text = String::from_utf8(to.bytes).unwrap();
+        for line in [
+            "POST /x HTTP/1.1",
+            "host: a.example.com",
+            "cookie: a=1; b=2",
+            "x-own: \u{e9}",
+            "transfer-encoding: chunked",
+            "Via: 2 openruko-router",
+        ] {
+            assert_eq!(text.lines().filter(|has| *has == line).count(), 1, "{line:?} in {text}");
+        }
+        assert!(to.known.headers.contains_key("transfer-encoding"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
 use ruko_core::{Exit, Fault, report};
 
 mod app;
+mod clock;
 mod code;
 mod door;
 mod dyno;
@@ -27,6 +28,7 @@ mod exchange;
 mod fields;
 mod follow;
 mod head;
+mod id;
 mod line;
 mod log;
 mod metrics;
@@ -42,6 +44,10 @@ mod websocket;
 mod wire;
 
 pub use settings::Settings;
+
+/// Most of what a request costs beside system calls is memory that is taken and given back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const PROGRAM: &str = "openruko-router";
 

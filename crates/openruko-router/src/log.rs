@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ruko_api_client::ApiClient;
 use ruko_api_types::log::{LogLine, LogLines, LogSource, MAX_LINES};
 use ruko_core::exit::chain;
+
+use crate::table::App;
 
 /// The most lines that wait, and the most bytes of their texts.
 const WAITING: (usize, usize) = (50_000, 32 << 20);
@@ -33,7 +35,7 @@ pub(crate) struct Lines {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    lines: VecDeque<LogLine>,
+    lines: VecDeque<Said>,
     /// The bytes of their texts.
     bytes: usize,
     /// How many lines of each app were dropped and not yet told of.
@@ -42,21 +44,30 @@ struct Waiting {
     ended: bool,
 }
 
+/// A line before it is written for the API.
+#[derive(Debug)]
+struct Said {
+    app: Arc<App>,
+    at: u64,
+    text: String,
+}
+
 impl Lines {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A line of an app, said now.
-    pub(crate) fn push(&self, app: &str, text: String) {
+    pub(crate) fn push(&self, app: &Arc<App>, text: String) {
+        let said = Said { app: app.clone(), at: now(), text };
         let mut waiting = self.waiting();
-        waiting.bytes += text.len();
-        waiting.lines.push_back(line(app, text));
+        waiting.bytes += said.text.len();
+        waiting.lines.push_back(said);
         while (waiting.lines.len() > WAITING.0 || waiting.bytes > WAITING.1)
             && let Some(oldest) = waiting.lines.pop_front()
         {
             waiting.bytes -= oldest.text.len();
-            *waiting.dropped.entry(oldest.app).or_default() += 1;
+            *waiting.dropped.entry(oldest.app.routed.app.id.clone()).or_default() += 1;
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         let first = waiting.lines.len() == 1;
@@ -118,32 +129,41 @@ impl Lines {
         let count = (MAX_LINES - lines.len()).min(waiting.lines.len());
         let next: Vec<_> = waiting.lines.drain(..count).collect();
         waiting.bytes -= next.iter().map(|line| line.text.len()).sum::<usize>();
-        lines.extend(next);
+        drop(waiting);
+        lines.extend(next.into_iter().map(|said| line(&said.app.routed.app.id, said.at, said.text)));
         (!lines.is_empty()).then_some(lines)
     }
 }
 
-fn line(app: &str, text: String) -> LogLine {
+/// Microseconds since 1970.
+fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let at = u64::try_from(since.as_micros()).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or_default()
+}
+
+fn line(app: &str, at: u64, text: String) -> LogLine {
     LogLine { app: app.to_owned(), at, source: LogSource::Heroku, process: PROCESS.into(), text }
 }
 
 /// Heroku's L12: <https://devcenter.heroku.com/articles/error-codes#l12-local-buffer-overflow>.
 fn lost(app: &str, count: u64) -> LogLine {
     let text = format!("Error L12 (Local buffer overflow): {count} messages of the router were dropped");
-    line(app, text)
+    line(app, now(), text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn app(id: &str) -> Arc<App> {
+        crate::table::tests::app(id)
+    }
+
     #[test]
     fn lines_leave_in_order_and_at_most_so_many_at_a_time() {
         let lines = Lines::default();
         for number in 0..MAX_LINES + 1 {
-            lines.push("a", number.to_string());
+            lines.push(&app("a"), number.to_string());
         }
         let batch = lines.gather().unwrap();
         assert_eq!((batch.len(), batch[0].text.as_str()), (MAX_LINES, "0"));
@@ -154,9 +174,9 @@ mod tests {
 
     #[test]
     fn the_oldest_are_dropped_and_told_of() {
-        let lines = Lines::default();
+        let (lines, a, b) = (Lines::default(), app("a"), app("b"));
         for number in 0..WAITING.0 + 3 {
-            lines.push(if number < 2 { "a" } else { "b" }, number.to_string());
+            lines.push(if number < 2 { &a } else { &b }, number.to_string());
         }
         assert_eq!(lines.dropped(), 3);
         let batch = lines.gather().unwrap();
@@ -171,7 +191,7 @@ mod tests {
     fn long_lines_are_dropped_before_many_short_ones() {
         let lines = Lines::default();
         for _ in 0..WAITING.1 / 8000 + 10 {
-            lines.push("a", "x".repeat(8000));
+            lines.push(&app("a"), "x".repeat(8000));
         }
         assert!(lines.dropped() >= 10 && lines.dropped() < 20, "{}", lines.dropped());
         while lines.waiting().bytes > 0 {

@@ -2,7 +2,7 @@
 //! held whole anywhere.
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
@@ -12,9 +12,10 @@ use pingora_core::{BError, ErrorType};
 use pingora_http::ResponseHeader;
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::code::Code;
 use crate::fields::{Facts, to_client};
-use crate::router::stopped;
+use crate::router::{Router, stopped};
 use crate::websocket::{Frames, GOING_AWAY};
 use crate::wire::Wire;
 
@@ -32,11 +33,14 @@ pub(crate) struct Pump<'a> {
     pub(crate) dyno: &'a mut DynoSession,
     pub(crate) wire: &'a Wire,
     pub(crate) facts: &'a Facts,
+    pub(crate) start: tokio::time::Instant,
     pub(crate) first_byte: Duration,
     pub(crate) rolling: Duration,
     /// The most bytes of an answer's head.
     pub(crate) head_bytes: usize,
-    pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) router: &'a Router,
+    /// Tells those who speak WebSocket; others end by themselves.
+    pub(crate) stopping: Option<watch::Receiver<bool>>,
 }
 
 /// How far it has come.
@@ -57,8 +61,11 @@ struct Flow {
     hints: u32,
     /// What the dyno had said on this connection before.
     heard: u64,
-    /// When something of the request or the answer was passed on the last time.
-    moved: Instant,
+    /// When something was passed on the last time that the connections do not tell of: a client may have many requests
+    /// on one. By the coarse clock.
+    moved: Duration,
+    /// When the request was whole, by that clock.
+    ended: Duration,
 }
 
 /// How it ended.
@@ -86,7 +93,8 @@ impl Pump<'_> {
             leaving: false,
             hints: 0,
             heard: self.wire.read(),
-            moved: Instant::now(),
+            moved: clock::now(),
+            ended: Duration::ZERO,
         };
         let code = self.flow(&mut flow).await.err();
         let status = self.session.response_written().map(|head| head.status.as_u16());
@@ -98,7 +106,7 @@ impl Pump<'_> {
         if self.session.is_body_empty() {
             self.end_request(flow).await?;
         }
-        let mut timer = pin!(tokio::time::sleep(self.first_byte.min(self.rolling)));
+        let mut timer = pin!(tokio::time::sleep_until(self.start + self.first_byte.min(self.rolling)));
         loop {
             let to_dyno = self.wire.backlog();
             let to_client = self.client.map_or(0, Wire::backlog);
@@ -122,12 +130,12 @@ impl Pump<'_> {
                 sent = drained(self.client), if to_client > 0 => sent.map_err(|_| Code::ClientGone)?,
                 () = timer.as_mut() => {
                     let (due, code) = self.due(flow);
-                    if due <= Instant::now() {
+                    let Some(left) = due.checked_sub(clock::now()).filter(|left| !left.is_zero()) else {
                         return Err(code);
-                    }
-                    timer.as_mut().reset(due.into());
+                    };
+                    timer.as_mut().reset(tokio::time::Instant::now() + left);
                 }
-                () = stopped(&mut self.stopping), if flow.upgraded && !flow.leaving => {
+                () = told_to_leave(&mut self.stopping), if !flow.leaving => {
                     flow.leaving = true;
                 }
             }
@@ -138,7 +146,7 @@ impl Pump<'_> {
     async fn request(&mut self, flow: &mut Flow, part: Result<Option<Bytes>, BError>) -> Step {
         match part {
             Ok(Some(bytes)) => {
-                flow.moved = Instant::now();
+                self.note_move(flow);
                 if flow.upgraded {
                     self.dyno.maybe_upgrade_body_writer();
                 }
@@ -164,8 +172,14 @@ impl Pump<'_> {
         }
     }
 
+    fn note_move(&self, flow: &mut Flow) {
+        if self.client.is_none() {
+            flow.moved = clock::now();
+        }
+    }
+
     async fn end_request(&mut self, flow: &mut Flow) -> Step {
-        flow.moved = Instant::now();
+        flow.ended = clock::now();
         flow.request_done = true;
         flow.deaf |= self.dyno.finish_body().await.is_err();
         Ok(())
@@ -173,7 +187,7 @@ impl Pump<'_> {
 
     /// A part of the answer.
     async fn answer(&mut self, flow: &mut Flow, task: Result<HttpTask, BError>) -> Step {
-        flow.moved = Instant::now();
+        self.note_move(flow);
         let (bytes, end) = match task {
             Ok(HttpTask::Header(head, end)) => return self.answer_head(flow, head, end).await,
             Ok(HttpTask::Body(bytes, end) | HttpTask::UpgradedBody(bytes, end)) => (bytes, end),
@@ -218,13 +232,14 @@ impl Pump<'_> {
         if switches && !self.facts.websocket {
             return Err(Code::BadAnswer);
         }
-        if *self.stopping.borrow() {
+        if self.router.is_stopping() {
             self.session.set_keepalive(None);
         }
         self.write_head(head).await?;
         flow.answered = true;
         if switches {
             flow.upgraded = true;
+            self.stopping = Some(self.router.stopping.subscribe());
             flow.request_done = false;
         } else if end {
             self.end_answer(flow).await?;
@@ -252,8 +267,8 @@ impl Pump<'_> {
         if self.wire.read() == flow.heard { Code::NoAnswer } else { Code::Interrupted }
     }
 
-    /// When who has to do something is late, and what that means.
-    fn due(&self, flow: &Flow) -> (Instant, Code) {
+    /// When who has to do something is late, by the coarse clock, and what that means.
+    fn due(&self, flow: &Flow) -> (Duration, Code) {
         let client = self.client.map_or(flow.moved, Wire::moved);
         let moved = self.wire.moved().max(client).max(flow.moved);
         if flow.answered {
@@ -261,7 +276,7 @@ impl Pump<'_> {
             return (moved + self.rolling, if waits_for_client { Code::ClientIdle } else { Code::Idle });
         }
         if flow.request_done || flow.deaf || self.wire.backlog() > 0 {
-            return (self.wire.moved().max(flow.moved) + self.first_byte, Code::Timeout);
+            return (self.wire.moved().max(flow.ended) + self.first_byte, Code::Timeout);
         }
         (moved + self.rolling, Code::ClientIdle)
     }
@@ -295,6 +310,13 @@ async fn from_client(
             wire.ended().await;
             Err(pingora_core::Error::new(ErrorType::ConnectionClosed))
         }
+    }
+}
+
+async fn told_to_leave(stopping: &mut Option<watch::Receiver<bool>>) {
+    match stopping {
+        Some(stopping) => stopped(stopping).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ruko_api_client::ApiClient;
@@ -50,6 +50,7 @@ pub(crate) struct Router {
     waiting: AtomicUsize,
     /// Whether the program is to end: no new connections, no second request on one.
     pub(crate) stopping: watch::Sender<bool>,
+    stops: AtomicBool,
 }
 
 /// A place at a dyno, with a connection to it.
@@ -79,12 +80,19 @@ impl Router {
             heard: Heard::never(),
             waiting: AtomicUsize::new(0),
             stopping: watch::Sender::new(false),
+            stops: AtomicBool::new(false),
         }
     }
 
     /// Whether the program is to end.
     pub(crate) fn is_stopping(&self) -> bool {
-        *self.stopping.borrow()
+        self.stops.load(Ordering::Relaxed)
+    }
+
+    /// The program is to end.
+    pub(crate) fn stop(&self) {
+        self.stops.store(true, Ordering::Relaxed);
+        self.stopping.send_replace(true);
     }
 
     /// How many requests wait for a dyno.
@@ -102,9 +110,8 @@ impl Router {
     ) -> Result<Seat, Code> {
         loop {
             let open = self.choose(id, tried).await?;
-            let start = Instant::now();
             match open.connection(reuse).await {
-                Ok(connection) => return Ok(Seat { open, connection, connect: start.elapsed() }),
+                Ok((connection, connect)) => return Ok(Seat { open, connection, connect }),
                 Err(code) => {
                     tried.dynos.push(open.id.clone());
                     tried.why = Some(code);

@@ -94,7 +94,7 @@ async fn serve(settings: Settings, places: usize, upgrade: bool) -> Result<Exit,
     if alone {
         write(&settings.state_file, &router.table.borrow());
     }
-    let _ = router.stopping.send(true);
+    router.stop();
     drain(doors, settings.shutdown).await;
     end_log(router).await;
     Ok(Exit::Ok)

@@ -1,5 +1,6 @@
 //! Where requests go: the apps by host name, as the API told last.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -194,21 +195,29 @@ fn certificates(routed: &RoutedApp) -> Vec<(Vec<String>, Arc<CertifiedKey>)> {
 }
 
 /// A host name as it is looked up: without a port, lower case, without a dot at its end.
-pub(crate) fn host_name(host: &str) -> String {
+pub(crate) fn host_name(host: &str) -> Cow<'_, str> {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
         _ => host,
     };
-    let mut name = name.strip_suffix('.').unwrap_or(name).to_owned();
-    name.make_ascii_lowercase();
-    name
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use ruko_api_types::AppRef;
     use ruko_api_types::router::RoutedDyno;
+
+    /// An app with nothing but an id.
+    pub(crate) fn app(id: &str) -> Arc<App> {
+        Arc::new(App::new(routed(id, &[], &[]), None))
+    }
 
     fn routed(id: &str, hosts: &[&str], dynos: &[&str]) -> RoutedApp {
         let dyno = |id: &&str| RoutedDyno {
@@ -217,7 +226,7 @@ mod tests {
             address: "127.0.0.1:1".parse().unwrap(),
         };
         RoutedApp {
-            app: AppRef { id: id.into(), name: id.parse().unwrap() },
+            app: AppRef { id: id.into(), name: format!("app-{id}").parse().unwrap() },
             revision: 1,
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             maintenance: false,

@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -26,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 
+use crate::clock;
 use crate::head::{self, BadHead, Progress};
 
 /// What a client that speaks HTTP/2 says first.
@@ -57,9 +58,12 @@ struct State {
     outbound: BytesMut,
     /// How [`AsyncWrite::poll_flush`] works: HTTP/2 has a flow control of its own.
     flushes: bool,
+    /// What a session writes is thrown away.
+    muted: bool,
     read: u64,
     written: u64,
-    moved: Instant,
+    /// By the coarse clock.
+    moved: Duration,
 }
 
 enum Io {
@@ -80,8 +84,16 @@ impl Wire {
 
     fn new(id: UniqueIDType, io: Io) -> Self {
         let (inbound, outbound) = (BytesMut::new(), BytesMut::new());
-        let state =
-            State { io, inbound, outbound, flushes: false, read: 0, written: 0, moved: Instant::now() };
+        let state = State {
+            io,
+            inbound,
+            outbound,
+            flushes: false,
+            muted: false,
+            read: 0,
+            written: 0,
+            moved: clock::now(),
+        };
         Self(Arc::new(Shared { id, state: Mutex::new(state) }))
     }
 
@@ -104,16 +116,18 @@ impl Wire {
         self.state().read
     }
 
-    /// When bytes moved the last time, in either direction.
-    pub(crate) fn moved(&self) -> Instant {
+    /// When bytes moved the last time, in either direction, by the coarse clock.
+    pub(crate) fn moved(&self) -> Duration {
         self.state().moved
     }
 
     /// Puts bytes back that were read too much.
     pub(crate) fn unread(&self, bytes: BytesMut) {
-        let mut state = self.state();
-        let rest = std::mem::replace(&mut state.inbound, bytes);
-        state.inbound.extend_from_slice(&rest);
+        if !bytes.is_empty() {
+            let mut state = self.state();
+            let rest = std::mem::replace(&mut state.inbound, bytes);
+            state.inbound.extend_from_slice(&rest);
+        }
     }
 
     /// Writes what waits to be written; then ends. Reading may go on meanwhile.
@@ -233,8 +247,18 @@ impl Wire {
 
     /// Writes bytes that no session writes, and brings out what waits.
     pub(crate) async fn say(&self, bytes: &[u8]) -> io::Result<()> {
-        self.state().outbound.extend_from_slice(bytes);
+        self.put(bytes);
         self.drained().await
+    }
+
+    /// Throws away what a session writes, or does so no longer.
+    pub(crate) fn mute(&self, muted: bool) {
+        self.state().muted = muted;
+    }
+
+    /// Adds bytes to what waits to be written.
+    pub(crate) fn put(&self, bytes: &[u8]) {
+        self.state().outbound.extend_from_slice(bytes);
     }
 
     /// Tells the other side that nothing more comes.
@@ -338,7 +362,7 @@ impl State {
 
     fn note_read(&mut self, count: usize) {
         self.read += count as u64;
-        self.moved = Instant::now();
+        self.moved = clock::now();
     }
 
     fn poll_write_some(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -347,7 +371,7 @@ impl State {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.written += count as u64;
-        self.moved = Instant::now();
+        self.moved = clock::now();
         Poll::Ready(Ok(count))
     }
 
@@ -383,6 +407,9 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut state = self.state();
+        if state.muted {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         if state.flushes {
             return state.poll_write_some(cx, bytes);
         }

@@ -28,12 +28,15 @@ fn it_follows_page_by_page_and_forgets_what_is_gone() {
     world.api.remove("app-3");
     eventually("its end", || world.get("app-3.test", "/").status == 404);
     assert_eq!(world.get("app-4.test", "/").status, 200);
-    // A new router gets all pages at once.
-    let asked = world.api.asked(0).len();
+    // A new router gets all pages at once; the other one goes on asking for what comes after.
     let other = tempfile::tempdir().unwrap();
     crate::world::configure(other.path(), world.api.address, "");
     let router = Router::start(other.path(), &[]);
-    assert_eq!(world.api.asked(asked + 3)[asked..asked + 4], [0, 2, 5, 8]);
+    eventually("all pages", || {
+        let mut asked =
+            world.api.asked(0).into_iter().skip_while(|after| *after != 0).filter(|after| *after != 8);
+        (asked.next(), asked.next(), asked.next()) == (Some(0), Some(2), Some(5))
+    });
     let mut client = crate::client::Client::connect(router.http);
     eventually("the table", || client.get("app-6.test", "/").answer().status == 200);
     assert_eq!(client.get("app-3.test", "/").answer().status, 404);
