@@ -62,6 +62,8 @@ impl World {
         world.down();
         let mut config = world.config();
         world.open_to_developers(&mut config);
+        // One pool for the whole machine: a test of a hundred dynos must leave some to the others.
+        config.container.as_mut().unwrap().slots = 240;
         configure(&mut config);
         fs::write(world.config_path(), toml::to_string(&config).unwrap()).unwrap();
         world.up([]);

@@ -22,15 +22,13 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         .concat()
 }
 
-/// Bounds that can be met within seconds, and room for a hundred dynos.
+/// Bounds that can be met within seconds.
 pub(crate) fn quick(config: &mut Config) {
     let host = config.host.as_mut().unwrap();
     host.boot_seconds = 8;
     host.stop_seconds = 2;
     host.drain_seconds = 1;
     host.disk_bytes = 64 << 20;
-    let container = config.container.as_mut().unwrap();
-    container.slots = 200;
     let router = config.router.as_mut().unwrap();
     router.first_byte_seconds = 3;
 }

@@ -38,7 +38,7 @@ struct Platform {
 
 impl Platform {
     fn new() -> Self {
-        Self::with("slots = 64\n", &[("hello.txt", "hello\n")])
+        Self::with("slots = 240\n", &[("hello.txt", "hello\n")])
     }
 
     fn with(container: &str, files: &[(&str, &str)]) -> Self {

@@ -63,7 +63,7 @@ fn when_all_slots_are_in_use_it_says_so_and_to_try_again() {
 
 #[test]
 fn a_disk_that_is_nearly_full_is_foreseen_with_both_values() {
-    let site = Site::with("slots = 64\n", "");
+    let site = Site::with("slots = 240\n", "");
     let config = fs::read_to_string(site.config()).unwrap();
     let wanting = config.replace("reserve_bytes = 1048576", "reserve_bytes = 4611686018427387904");
     fs::write(site.config(), wanting).unwrap();
@@ -73,7 +73,7 @@ fn a_disk_that_is_nearly_full_is_foreseen_with_both_values() {
 
 #[test]
 fn a_missing_bridge_is_named_with_its_mend() {
-    let site = Site::unprepared("slots = 64\n", "");
+    let site = Site::unprepared("slots = 240\n", "");
     let (message, _) = site.run(&site.spec("lost", LIMITS)).refusal();
     assert!(message.contains(&site.bridge) && message.contains("ruko-container setup"), "{message}");
     assert!(!site.containers().join("lost").exists(), "a failed start leaves nothing");
@@ -81,7 +81,7 @@ fn a_missing_bridge_is_named_with_its_mend() {
 
 #[test]
 fn a_configuration_that_others_can_write_is_not_used() {
-    let site = Site::unprepared("slots = 64\n", "");
+    let site = Site::unprepared("slots = 240\n", "");
     fs::set_permissions(site.config(), fs::Permissions::from_mode(0o666)).unwrap();
     let (message, _) = site.run(&site.spec("untrusted", LIMITS)).refusal();
     assert!(message.contains("only root may be able to write it"), "{message}");
@@ -94,7 +94,7 @@ fn a_configuration_that_others_can_write_is_not_used() {
 #[test]
 fn a_file_that_cannot_be_shown_is_named() {
     let files = "[build.files]\n\"/usr/no/such/file\" = \"/etc/hosts\"\n";
-    let site = Site::with("slots = 64\n", files);
+    let site = Site::with("slots = 240\n", files);
     let (message, _) = site.run(&site.spec("files", LIMITS)).refusal();
     assert!(message.contains("/usr/no/such/file"), "{message}");
 }

@@ -134,7 +134,7 @@ fn containers_reach_neither_the_host_nor_each_other_nor_metadata() {
 #[test]
 fn files_of_the_configuration_are_seen_read_only() {
     let site = Site::with(
-        "slots = 64\n",
+        "slots = 240\n",
         "[build.files]\n\"/app/.npmrc\" = \"/usr/share/common-licenses/BSD\"\n\
          \"/etc/pip.conf\" = \"/usr/share/common-licenses/Artistic\"\n",
     );

@@ -33,7 +33,7 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new() -> Self {
-        Self::with("slots = 64\n", "")
+        Self::with("slots = 240\n", "")
     }
 
     /// `container` goes into the table `[container]`, `rest` behind it.

@@ -96,7 +96,7 @@ fn what_is_used_is_told() {
 #[test]
 fn bounds_outside_the_configured_ones_are_refused() {
     let platform = Platform::with(
-        "slots = 64\ndyno_max = { memory_bytes = 1073741824, pids = 512, disk_bytes = 1073741824 }\n",
+        "slots = 240\ndyno_max = { memory_bytes = 1073741824, pids = 512, disk_bytes = 1073741824 }\n",
         &[("a", "b")],
     );
     let refused = |limits: RunLimits, shares: u32| {

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn scripts_are_sourced_in_the_order_of_their_names_then_the_apps_own() {
     let platform = Platform::with(
-        "slots = 64\n",
+        "slots = 240\n",
         &[
             (
                 ".profile.d/20-second.sh",

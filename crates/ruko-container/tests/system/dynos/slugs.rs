@@ -14,7 +14,7 @@ const FILES: &[(&str, &str)] = &[
 
 #[test]
 fn a_dyno_changes_its_files_as_it_likes_and_nobody_elses() {
-    let platform = Platform::with("slots = 64\n", FILES);
+    let platform = Platform::with("slots = 240\n", FILES);
     let before = fs::read(platform.site.dir.join("slugs").join(platform.slug.as_str())).unwrap();
     let script = "set -e; echo more >>hello.txt; rm dir/other; mv bin/run bin/renamed; chmod 700 bin/renamed; \
         python3 -c 'import os; os.rename(\"dir\", \"moved\")'; echo new >new; ln hello.txt link; \
