@@ -153,7 +153,9 @@ mod tests {
             assert_eq!(latest(&mut db, 100).await.unwrap().len(), 21);
             forget_failures(&mut db, clock::now(), 5).await.unwrap();
             let kept = latest(&mut db, 100).await.unwrap();
-            assert_eq!((kept.len(), kept.last().unwrap().action.as_str()), (6, LOGIN));
+            // Those of one millisecond have no order among themselves.
+            assert_eq!(kept.len(), 6);
+            assert!(kept.iter().any(|entry| entry.action == LOGIN));
             forget_failures(&mut db, clock::now() + FAILURES_KEPT + 60_000, 5).await.unwrap();
             assert_eq!(latest(&mut db, 100).await.unwrap().len(), 1);
         });
