@@ -34,6 +34,9 @@ const IDLE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs
 /// A connection that was in use just now keeps its memory.
 const IN_USE: Duration = Duration::from_secs(1);
 
+/// How long a connection without a request is kept when the router is told to end: a request may be on its way.
+const LAST_CHANCE: Duration = Duration::from_secs(2);
+
 /// The most requests on one connection: a new one may go to another router.
 const REQUESTS: u32 = 10_000;
 
@@ -79,7 +82,7 @@ pub(crate) struct Door {
 /// A connection.
 struct Connection {
     door: Arc<Door>,
-    peer: IpAddr,
+    peer: String,
     trusted: bool,
     port: u16,
     since: Instant,
@@ -125,7 +128,9 @@ impl Door {
             return;
         };
         let _ = stream.set_nodelay(true);
-        let connection = Connection { door: self.clone(), peer, trusted, port, since: Instant::now() };
+        let since = Instant::now();
+        let connection = Connection { door: self.clone(), peer: peer.to_string(), trusted, port, since };
+        let connection = Arc::new(connection);
         open.spawn(async move {
             let router = connection.door.router.clone();
             let _counted = router.metrics.connections.count();
@@ -141,10 +146,10 @@ impl Connection {
     }
 
     /// As a request arrives at this moment.
-    fn arrival(&self, at: Instant) -> Arrival {
+    fn arrival(&self, at: Instant) -> Arrival<'_> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Arrival {
-            peer: self.peer,
+            peer: &self.peer,
             trusted: self.trusted,
             tls: self.door.tls.is_some(),
             port: self.port,
@@ -153,7 +158,7 @@ impl Connection {
         }
     }
 
-    async fn serve(&self, stream: TcpStream) {
+    async fn serve(self: &Arc<Self>, stream: TcpStream) {
         match &self.door.tls {
             None => self.plain(Wire::plain(stream)).await,
             Some(tls) => match timeout_at(self.since + HEAD, tls.accept(stream)).await {
@@ -166,12 +171,30 @@ impl Connection {
     }
 
     /// HTTP/1, or HTTP/2 by a client that knows beforehand (RFC 9113, section 3.3).
-    async fn plain(&self, wire: Wire) {
-        match timeout_at(self.since + HEAD, wire.speaks_h2()).await {
-            Ok(Ok(true)) => self.http2(wire).await,
-            Ok(Ok(false)) => self.http1(wire).await,
-            Ok(Err(_)) => {}
-            Err(_) => refuse(&wire, Page::SLOW).await,
+    async fn plain(self: &Arc<Self>, wire: Wire) {
+        let mut stopping = self.router().stopping.subscribe();
+        let (mut until, mut leaving) = (self.since + HEAD, false);
+        loop {
+            tokio::select! {
+                biased;
+                h2 = wire.speaks_h2() => return match h2 {
+                    Ok(true) => self.http2(wire).await,
+                    Ok(false) => self.http1(wire).await,
+                    Err(_) => {}
+                },
+                () = stopped(&mut stopping), if !leaving => {
+                    leaving = true;
+                    until = until.min(Instant::now() + LAST_CHANCE);
+                }
+                () = sleep_until(until) => return self.too_slow(&wire).await,
+            }
+        }
+    }
+
+    /// Tells a client that its request took too long; one that has not begun with any gets no answer to it.
+    async fn too_slow(&self, wire: &Wire) {
+        if wire.has_ahead() {
+            refuse(wire, Page::SLOW).await;
         }
     }
 
@@ -180,14 +203,14 @@ impl Connection {
         let mut stopping = self.router().stopping.subscribe();
         let mut stop = pin!(stopped(&mut stopping));
         let mut idle = pin!(tokio::time::sleep(IDLE.0));
+        let mut leaving = false;
         let mut until = self.since + HEAD;
         for count in 1..=REQUESTS {
-            if count > 1 && !wire.has_ahead() {
-                if self.router().is_stopping() {
-                    return;
-                }
-                let mut long = false;
-                idle.as_mut().reset(Instant::now() + IN_USE);
+            if !wire.has_ahead() {
+                // The first request has to come sooner, and so has the last.
+                let mut long = count == 1 || leaving;
+                let patience = if leaving { LAST_CHANCE } else { IN_USE };
+                idle.as_mut().reset(if count == 1 { until } else { Instant::now() + patience });
                 loop {
                     tokio::select! {
                         biased;
@@ -195,7 +218,10 @@ impl Connection {
                             Ok(true) => break,
                             Ok(false) | Err(_) => return,
                         },
-                        () = &mut stop => return,
+                        () = &mut stop, if !leaving => {
+                            (leaving, long) = (true, true);
+                            idle.as_mut().reset(Instant::now() + LAST_CHANCE);
+                        }
                         () = &mut idle => {
                             if std::mem::replace(&mut long, true) {
                                 return;
@@ -214,7 +240,7 @@ impl Connection {
                 Ok(Ok(Some(Ok(())))) => {}
                 Ok(Ok(None) | Err(_)) => return,
                 Ok(Ok(Some(Err(bad)))) => return self.refuse_head(&wire, bad).await,
-                Err(_) => return refuse(&wire, Page::SLOW).await,
+                Err(_) => return self.too_slow(&wire).await,
             }
             let mut session = Box::new(ServerSession::new_http1(Box::new(wire.clone())));
             session.set_keepalive(Some(0));
@@ -250,7 +276,7 @@ impl Connection {
         refuse(wire, page).await;
     }
 
-    async fn http2(&self, wire: Wire) {
+    async fn http2(self: &Arc<Self>, wire: Wire) {
         wire.flush_for_real();
         let mut options = default_h2_options();
         let header_bytes = u32::try_from(self.router().settings.header_bytes).unwrap_or(u32::MAX);
@@ -269,10 +295,11 @@ impl Connection {
                 biased;
                 accepted = Stream::from_h2_conn(&mut conn, digest.clone()) => match accepted {
                     Ok(Some(H2Accept::Session(stream))) => {
-                        let (router, arrival) = (self.router().clone(), self.arrival(Instant::now()));
+                        let (connection, at) = (self.clone(), Instant::now());
                         streams.spawn(async move {
                             let session = Box::new(ServerSession::new_http2(stream));
-                            exchange(&router, session, None, &arrival).await;
+                            let arrival = connection.arrival(at);
+                            exchange(connection.router(), session, None, &arrival).await;
                         });
                     }
                     Ok(Some(H2Accept::Rejected)) => {

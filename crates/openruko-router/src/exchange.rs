@@ -64,7 +64,7 @@ pub(crate) async fn exchange(
     router: &Arc<Router>,
     mut session: Box<ServerSession>,
     client: Option<&Wire>,
-    arrival: &Arrival,
+    arrival: &Arrival<'_>,
 ) -> Option<BytesMut> {
     if let Some(page) = refused(session.req_header()) {
         let _ = show(&mut session, client, page, None).await;
@@ -111,7 +111,11 @@ impl Exchange<'_> {
     async fn redirect(&mut self) -> bool {
         let method = &self.session.req_header().method;
         let status = if matches!(*method, Method::GET | Method::HEAD) { 301 } else { 308 };
-        let place = format!("https://{}{}", host_name(&self.ticket.facts.host), self.ticket.path);
+        // Where a proxy in front listens is not known here.
+        let port = self.router.settings.tls_listen.map(|address| address.port());
+        let port = port.filter(|port| *port != 443 && !self.ticket.facts.proxied);
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let place = format!("https://{}{port}{}", host_name(&self.ticket.facts.host), self.ticket.path);
         self.ticket.outcome.status = Some(status);
         let page = Page::MOVED.with_status(status);
         show(&mut self.session, self.client, page, Some(&place)).await.is_ok()

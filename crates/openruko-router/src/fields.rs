@@ -1,6 +1,5 @@
 //! Header fields between client and dyno: what is for one hop stays there, and each side learns of the other.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use http::header::{
@@ -10,6 +9,8 @@ use http::header::{
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
+
+use crate::digits::Digits;
 
 /// For one hop only, whatever `Connection` says (RFC 9110, section 7.6.1).
 const ONE_HOP: [HeaderName; 8] = [
@@ -49,15 +50,17 @@ pub(crate) struct Facts {
     pub(crate) start: u64,
     /// A handshake for WebSocket.
     pub(crate) websocket: bool,
+    /// It came through a proxy that is trusted.
+    pub(crate) proxied: bool,
     /// The host that a trusted proxy in front was asked for, if another.
     forwarded_host: Option<String>,
 }
 
 /// How a request came here.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrival {
-    /// The other end of the connection.
-    pub(crate) peer: IpAddr,
+pub(crate) struct Arrival<'a> {
+    /// The address of the other end of the connection.
+    pub(crate) peer: &'a str,
     /// That is a proxy which is believed.
     pub(crate) trusted: bool,
     /// The connection has TLS.
@@ -72,7 +75,7 @@ pub(crate) struct Arrival {
 
 impl Facts {
     /// Of a request.
-    pub(crate) fn of(request: &RequestHeader, arrival: &Arrival) -> Self {
+    pub(crate) fn of(request: &RequestHeader, arrival: &Arrival<'_>) -> Self {
         let field = |name: &HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
         let trusted = |name: &HeaderName| field(name).filter(|_| arrival.trusted).map(str::trim);
         let proto = trusted(&FORWARDED_PROTO);
@@ -88,6 +91,7 @@ impl Facts {
             port: port.or(by_proto).unwrap_or(arrival.port),
             start: arrival.start,
             websocket: is_websocket(request),
+            proxied: arrival.trusted,
             forwarded_host: trusted(&FORWARDED_HOST).map(str::to_owned),
         }
     }
@@ -107,13 +111,13 @@ fn request_id(said: Option<&str>) -> String {
 }
 
 /// What the client says of its way, and the client.
-fn forwarded_for(headers: &HeaderMap, peer: IpAddr) -> String {
+fn forwarded_for(headers: &HeaderMap, peer: &str) -> String {
     let mut list = String::new();
     for said in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
         list.push_str(said.trim());
         list.push_str(", ");
     }
-    list + &peer.to_canonical().to_string()
+    list + peer
 }
 
 fn is_websocket(request: &RequestHeader) -> bool {
@@ -266,8 +270,7 @@ fn push(head: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 fn push_number(head: &mut Vec<u8>, name: &str, number: u64) {
-    // Writing to memory does not fail.
-    let _ = std::io::Write::write_fmt(head, format_args!("{name}: {number}\r\n"));
+    push(head, name, Digits::from(number).as_str());
 }
 
 /// Path and query. An absolute target is for proxies; a dyno is none.
@@ -328,9 +331,15 @@ mod tests {
         request
     }
 
-    fn arrival(trusted: bool) -> Arrival {
-        let peer = "203.0.113.9".parse().unwrap();
-        Arrival { peer, trusted, tls: false, port: 80, start: 1_700_000_000_123, at: Instant::now() }
+    fn arrival(trusted: bool) -> Arrival<'static> {
+        Arrival {
+            peer: "203.0.113.9",
+            trusted,
+            tls: false,
+            port: 80,
+            start: 1_700_000_000_123,
+            at: Instant::now(),
+        }
     }
 
     /// The head of a request as a dyno gets it.

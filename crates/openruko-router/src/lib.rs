@@ -22,6 +22,7 @@ use ruko_core::{Exit, Fault, report};
 mod app;
 mod clock;
 mod code;
+mod digits;
 mod door;
 mod dyno;
 mod exchange;

@@ -1,11 +1,11 @@
 //! The line that a request leaves in the log of its app, as Heroku's router writes it
 //! (<https://devcenter.heroku.com/articles/http-routing#heroku-router-log-format>).
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::code::Code;
+use crate::digits::Digits;
 use crate::fields::Facts;
 
 /// The longest value, in bytes.
@@ -36,7 +36,9 @@ pub(crate) fn line(method: &str, path: &str, facts: &Facts, outcome: &Outcome) -
         Some(code) => {
             let (code_word, words) = code.words();
             let at = if code.is_error() { "error" } else { "info" };
-            let _ = write!(line, "at={at} code={code_word} desc=\"{words}\"");
+            for part in ["at=", at, " code=", code_word, " desc=\"", words, "\""] {
+                line.push_str(part);
+            }
         }
     }
     push(&mut line, "method", method, false);
@@ -45,23 +47,26 @@ pub(crate) fn line(method: &str, path: &str, facts: &Facts, outcome: &Outcome) -
     push(&mut line, "request_id", &facts.request_id, false);
     push(&mut line, "fwd", &facts.forwarded_for, true);
     push(&mut line, "dyno", outcome.dyno.as_deref().unwrap_or_default(), false);
-    push_time(&mut line, "connect", outcome.connect);
-    push_time(&mut line, "service", outcome.service);
+    push_time(&mut line, " connect=", outcome.connect);
+    push_time(&mut line, " service=", outcome.service);
     let status = outcome.status.or(outcome.code.map(Code::status));
-    let _ = write!(line, " status={} bytes={}", status.unwrap_or_default(), outcome.bytes);
+    push_number(&mut line, " status=", status.unwrap_or_default().into());
+    push_number(&mut line, " bytes=", outcome.bytes);
     push(&mut line, "protocol", facts.protocol(), false);
     line
 }
 
 fn push_time(line: &mut String, name: &str, time: Option<Duration>) {
-    match time {
-        Some(time) => {
-            let _ = write!(line, " {name}={}ms", time.as_millis());
-        }
-        None => {
-            let _ = write!(line, " {name}=");
-        }
+    line.push_str(name);
+    if let Some(time) = time {
+        push_number(line, "", u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        line.push_str("ms");
     }
+}
+
+fn push_number(line: &mut String, name: &str, number: u64) {
+    line.push_str(name);
+    line.push_str(Digits::from(number).as_str());
 }
 
 /// ` name=value`; in quotes, if it always stands in quotes or could not be told from what follows.
@@ -112,10 +117,16 @@ mod tests {
         for (name, value) in fields {
             request.append_header(*name, *value).unwrap();
         }
-        let peer = "1.2.3.4".parse().unwrap();
         Facts::of(
             &request,
-            &Arrival { peer, trusted: false, tls: true, port: 443, start: 0, at: std::time::Instant::now() },
+            &Arrival {
+                peer: "1.2.3.4",
+                trusted: false,
+                tls: true,
+                port: 443,
+                start: 0,
+                at: std::time::Instant::now(),
+            },
         )
     }
 

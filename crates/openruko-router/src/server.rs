@@ -50,9 +50,11 @@ fn places() -> Result<usize, Fault> {
     Ok(usize::try_from(places).unwrap_or(usize::MAX))
 }
 
-async fn serve(settings: Settings, places: usize, upgrade: bool) -> Result<Exit, Fault> {
+async fn serve(mut settings: Settings, places: usize, upgrade: bool) -> Result<Exit, Fault> {
     let stop = ruko_http::told_to_stop().fault("cannot listen to signals")?;
     let Taken { sockets, predecessor } = Sockets::take(&settings, upgrade)?;
+    // Where the system chose a port, it is known now.
+    settings.tls_listen = sockets.https.as_ref().and_then(|listener| listener.local_addr().ok());
     let (sender, table) = watch::channel(Arc::new(load(&settings.state_file)));
     let tls = match sockets.https {
         Some(_) => Some(Tls::new(&settings.certificates, table.clone())?),

@@ -35,12 +35,13 @@ fn open_requests_end_before_the_router_does() {
     let (dyno, gate, asked) = gated();
     let mut world = World::with("first_byte_seconds = 30\nshutdown_seconds = 30\n");
     world.put(RoutedApp { dynos: vec![routed(1, dyno.address)], ..app("shop", &["shop.test"]) });
-    let (mut slow, mut idle) = (world.client(), world.client());
+    let (mut slow, mut idle, mut silent) = (world.client(), world.client(), world.client());
     assert_eq!(idle.get("shop.test", "/").answer().status, 200);
     slow.get("shop.test", "/slow");
     asked.recv().unwrap();
     world.router.signal(Signal::SIGTERM);
-    assert!(idle.rest().0.is_empty(), "an idle connection is closed at once");
+    assert!(idle.rest().0.is_empty(), "an idle connection is closed soon");
+    assert!(silent.rest().0.is_empty(), "and so is one without a request");
     eventually("its end", || std::net::TcpStream::connect(world.router.http).is_err());
     assert!(world.router.is_running());
     gate.send(()).unwrap();
@@ -75,13 +76,19 @@ fn another_router_takes_over_under_load_and_nobody_notices() {
     let (address, stop) = (world.router.http, Arc::new(AtomicBool::new(false)));
     let done = Arc::new(AtomicUsize::new(0));
     let load: Vec<_> = (0..4)
-        .map(|_| {
+        .map(|number| {
             let (stop, done) = (stop.clone(), done.clone());
             thread::spawn(move || {
+                // Half of them keep their connections, until they are told that it was the last answer there.
+                let wish = if number % 2 == 0 { "close" } else { "keep-alive" };
+                let mut client = Client::connect(address);
                 while !stop.load(Ordering::SeqCst) {
-                    let mut client = Client::connect(address);
-                    client.send("GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n");
-                    assert_eq!(client.answer().text(), "done");
+                    client.send(format!("GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: {wish}\r\n\r\n"));
+                    let answer = client.answer();
+                    assert_eq!(answer.text(), "done");
+                    if answer.field("connection") == "close" {
+                        client = Client::connect(address);
+                    }
                     done.fetch_add(1, Ordering::SeqCst);
                 }
             })
@@ -92,6 +99,8 @@ fn another_router_takes_over_under_load_and_nobody_notices() {
         eventually("requests", || done.load(Ordering::SeqCst) >= from + count);
     };
     more(100);
+    // One that takes the sockets and does nothing with them changes nothing.
+    drop(std::os::unix::net::UnixStream::connect(world.dir.path().join("table.json.upgrade")).unwrap());
     for round in 0..3 {
         let mut slow = world.client();
         slow.get("shop.test", "/slow");

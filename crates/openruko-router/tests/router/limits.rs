@@ -42,7 +42,7 @@ fn a_head_has_to_come_in_time() {
         std::thread::yield_now();
     }
     assert_eq!(slow.answer().status, 408);
-    assert!(silent.rest().0.starts_with(b"HTTP/1.1 408 "));
+    assert!(silent.rest().0.is_empty(), "it has asked for nothing");
     assert!(started.elapsed().as_secs() < 15, "{:?}", started.elapsed());
 }
 

@@ -242,3 +242,44 @@ fn an_old_client_gets_an_answer_that_it_can_read() {
     assert_eq!(head.head().unwrap().status, 200);
     assert_eq!(head.answer().text(), "abcde");
 }
+
+#[test]
+fn switches_under_load_cost_nobody_a_request() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let mut dynos = std::collections::VecDeque::from([Dyno::named("answer")]);
+    let world = World::shop(vec![routed(1, dynos[0].address)]);
+    let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (stop, done, mut client) = (&stop, &done, world.client());
+            let request = if number % 2 == 0 {
+                "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+            } else {
+                "POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 3\r\n\r\nabc"
+            };
+            scope.spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    let answer = client.send(request).answer();
+                    assert_eq!((answer.status, answer.text().as_str()), (200, "answer"));
+                    done.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        for number in 0..30 {
+            let next = Dyno::named("answer");
+            let mut now = vec![routed(number + 2, next.address)];
+            if number % 3 == 0 {
+                now.push(routed(number + 1, dynos[dynos.len() - 1].address));
+            }
+            world.put(RoutedApp { dynos: now, ..app("shop", &["shop.test"]) });
+            dynos.push_back(next);
+            let before = done.load(Ordering::SeqCst);
+            eventually("requests", || done.load(Ordering::SeqCst) > before + 20);
+            // Those that got no new requests for a while end, as the host has it.
+            while dynos.len() > 3 {
+                dynos.pop_front();
+            }
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+}

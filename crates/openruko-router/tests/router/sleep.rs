@@ -90,6 +90,22 @@ fn a_client_that_does_not_wait_is_let_go() {
 }
 
 #[test]
+fn a_stream_of_http2_that_does_not_wait_is_let_go() {
+    let world = World::with("wake_seconds = 60\n");
+    world.put(asleep());
+    let mut curl = std::process::Command::new("curl")
+        .args(["--silent", "--http2-prior-knowledge", "--header", "Host: shop.test"])
+        .arg(format!("http://{}/y", world.router.http))
+        .spawn()
+        .unwrap();
+    world.api.wakes(1);
+    curl.kill().unwrap();
+    curl.wait().unwrap();
+    let line = world.api.line(&["code=H27", "path=\"/y\""]).text;
+    assert!(line.contains(" status=499 "), "{line}");
+}
+
+#[test]
 fn the_api_learns_which_apps_are_asked_for() {
     let (sender, gate) = std::sync::mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);

@@ -33,9 +33,8 @@ fn it_follows_page_by_page_and_forgets_what_is_gone() {
     crate::world::configure(other.path(), world.api.address, "");
     let router = Router::start(other.path(), &[]);
     eventually("all pages", || {
-        let mut asked =
-            world.api.asked(0).into_iter().skip_while(|after| *after != 0).filter(|after| *after != 8);
-        (asked.next(), asked.next(), asked.next()) == (Some(0), Some(2), Some(5))
+        let asked: Vec<_> = world.api.asked(0).into_iter().filter(|after| *after != 8).collect();
+        asked.windows(3).any(|three| three == [0, 2, 5])
     });
     let mut client = crate::client::Client::connect(router.http);
     eventually("the table", || client.get("app-6.test", "/").answer().status == 200);

@@ -171,6 +171,13 @@ fn http2_is_spoken_over_tls_and_without() {
     let line = tls.world.api.line(&["path=\"/y\""]).text;
     assert!(line.contains("status=200") && line.ends_with("protocol=http"), "{line}");
     assert!(tls.world.api.line(&["method=POST"]).text.ends_with("protocol=https"));
+    tls.world.put(RoutedApp {
+        dynos: vec![routed(1, dyno.address)],
+        force_https: true,
+        ..app("shop", &["shop.test"])
+    });
+    assert_eq!(tls.world.get("shop.test", "/z").field("location"), format!("https://shop.test:{port}/z"));
+    assert!(tls.curl("shop.test", &shop.0, &["--http2"]).starts_with("GET /x HTTP/1.1\n"));
 }
 
 #[test]
