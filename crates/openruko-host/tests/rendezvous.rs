@@ -9,7 +9,7 @@ use ruko_api_types::host::Attach;
 use ruko_api_types::platform::DynoState;
 use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use world::client::{Client, certificate, configuration, port};
+use world::client::{Client, certificate, configuration, port, without_certificate};
 use world::{Node, app, eventually, one_off, release};
 
 struct Stage {
@@ -50,10 +50,25 @@ impl Stage {
 }
 
 #[test]
-fn the_certificate_is_told() {
+fn a_certificate_of_files_is_not_told_since_an_authority_vouches_for_it() {
     let stage = Stage::new();
     let hello = stage.node.api.with(|known| known.hello.clone()).unwrap().rendezvous.unwrap();
-    assert_eq!(hello.certificate, Some(ruko_core::hex(&Sha256::digest(&stage.certificate))));
+    assert_eq!(hello.certificate, None);
+}
+
+#[test]
+fn a_certificate_that_was_made_up_is_told() {
+    let mut node = Node::new();
+    node.configure(&without_certificate());
+    node.start();
+    let port = port(&node);
+    let hello = node.api.with(|known| known.hello.clone()).unwrap().rendezvous.unwrap();
+    let shown = format!(
+        "openssl s_client -connect 127.0.0.1:{port} </dev/null 2>/dev/null | openssl x509 -outform DER | sha256sum"
+    );
+    let shown = std::process::Command::new("sh").args(["-c", &shown]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert_eq!(hello.certificate.as_deref(), shown.split_whitespace().next());
 }
 
 #[test]

@@ -19,13 +19,18 @@ pub(crate) fn certificate(dir: &Path) -> CertificateDer<'static> {
     made.cert.der().clone()
 }
 
-/// Lines of `[host]` for a rendezvous with this certificate, at a port that was free a moment ago.
+/// Lines of `[host]` for a rendezvous with this certificate.
 pub(crate) fn configuration(dir: &Path) -> String {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let dir = dir.display();
+    let files = format!("certificate = '{dir}/cert.pem'\nkey = '{dir}/key.pem'\n");
+    format!("{}[host.rendezvous.tls]\n{files}", without_certificate())
+}
+
+/// The same with none, at a port that was free a moment ago.
+pub(crate) fn without_certificate() -> String {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     format!(
-        "stop_seconds = 2\n[host.rendezvous]\nlisten = '127.0.0.1:{port}'\nurl = 'rendezvous://127.0.0.1:{port}'\npinned = true\n\
-         [host.rendezvous.tls]\ncertificate = '{dir}/cert.pem'\nkey = '{dir}/key.pem'\n"
+        "stop_seconds = 2\n[host.rendezvous]\nlisten = '127.0.0.1:{port}'\nurl = 'rendezvous://127.0.0.1:{port}'\n"
     )
 }
 
