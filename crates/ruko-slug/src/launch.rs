@@ -17,49 +17,53 @@ pub fn follow(version: u64, web_url: &str, client: &mut Client, output: &mut Out
     loop {
         let progress = match client.progress(told) {
             Ok(progress) => progress,
-            Err(ClientError::Refused(why)) => return give_up(version, &why, output),
-            Err(_) => return give_up(version, "nobody tells how it fares any more", output),
+            Err(error) => {
+                give_up(version, error, output);
+                return Ok(());
+            }
         };
         phase.print(&progress.output, output);
         told = progress.output_to;
-        match progress.status {
-            ReleaseStatus::Pending => {}
-            ReleaseStatus::Succeeded => {
-                phase.end(output);
-                return serves(version, web_url, &progress, output);
-            }
-            ReleaseStatus::Failed => {
-                phase.end(output);
-                return Err(failed(version, &progress));
-            }
-            ReleaseStatus::Expired => {
-                phase.end(output);
-                output.trouble(format!("v{version} never served: a newer release came before it was up."));
-                return Ok(());
-            }
+        if progress.status != ReleaseStatus::Pending {
+            phase.end(output);
+            return conclude(version, web_url, &progress, output);
         }
     }
 }
 
-/// The release is made, and goes its way without anybody who waits for it.
-fn give_up(version: u64, why: &str, output: &mut Output) -> Result<(), Refusal> {
-    output.trouble(format!("v{version} is made and not up yet: {why}."));
-    output.trouble("`openruko ps` and `openruko logs` tell how it goes on.");
-    Ok(())
-}
-
-fn serves(
+/// What came of it.
+fn conclude(
     version: u64,
     web_url: &str,
     progress: &ReleaseProgress,
     output: &mut Output,
 ) -> Result<(), Refusal> {
+    match progress.status {
+        ReleaseStatus::Failed => return Err(failed(version, progress)),
+        ReleaseStatus::Expired => {
+            output.trouble(format!("v{version} never served: a newer release came before it was up."));
+        }
+        ReleaseStatus::Pending | ReleaseStatus::Succeeded => serves(version, web_url, progress, output),
+    }
+    Ok(())
+}
+
+/// The release is made, and goes its way without anybody who waits for it.
+fn give_up(version: u64, error: ClientError, output: &mut Output) {
+    let why = match error {
+        ClientError::Refused(why) => why,
+        ClientError::Broken(_) | ClientError::Unexpected => "nobody tells how it fares any more".to_owned(),
+    };
+    output.trouble(format!("v{version} is made and not up yet: {why}."));
+    output.trouble("`openruko ps` and `openruko logs` tell how it goes on.");
+}
+
+fn serves(version: u64, web_url: &str, progress: &ReleaseProgress, output: &mut Output) {
     output.detail(format!("Released v{version}"));
     for (process_type, dynos) in progress.dynos.iter().filter(|(_, dynos)| dynos.wanted > 0) {
         output.detail(format!("{process_type}: {} of {} up", dynos.up, dynos.wanted));
     }
     output.detail(format!("{web_url} deployed to openruko"));
-    Ok(())
 }
 
 fn failed(version: u64, progress: &ReleaseProgress) -> Refusal {

@@ -8,7 +8,8 @@ mod node;
 mod one_offs;
 mod sleep;
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use openruko_tests::{Developer, Platform, Repo, World, eventually, until};
 use ruko_core::config::Config;
@@ -139,16 +140,12 @@ impl Running<'_> {
 
     /// Waits until the log has this.
     pub(crate) fn wait_for_log(&self, needle: &str) {
-        let mut log = String::new();
-        let seen = || {
+        let deadline = Instant::now() + PATIENCE;
+        let mut log = self.log();
+        while !log.contains(needle) {
+            assert!(Instant::now() < deadline, "{needle:?} is not in the log:\n{log}");
+            thread::sleep(Duration::from_millis(50));
             log = self.log();
-            log.contains(needle)
-        };
-        let deadline = std::time::Instant::now() + PATIENCE;
-        let mut seen = seen;
-        while !seen() {
-            assert!(std::time::Instant::now() < deadline, "{needle:?} is not in the log:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(50));
         }
     }
 }
