@@ -108,7 +108,14 @@ impl Pump<'_> {
         }
         let mut timer = pin!(tokio::time::sleep_until(self.start + self.first_byte.min(self.rolling)));
         loop {
-            let to_dyno = self.wire.backlog();
+            // Most sockets take everything at once: then there is nothing to wait for.
+            if self.wire.backlog() > 0 {
+                flow.deaf |= self.wire.drained_in_part().await.is_err();
+            }
+            if let Some(client) = self.client.filter(|_| flow.answer_done) {
+                client.drained_in_part().await.map_err(|_| Code::ClientGone)?;
+            }
+            let to_dyno = if flow.deaf { 0 } else { self.wire.backlog() };
             let to_client = self.client.map_or(0, Wire::backlog);
             if flow.answer_done && to_client == 0 {
                 return Ok(());

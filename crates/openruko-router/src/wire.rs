@@ -135,6 +135,15 @@ impl Wire {
         std::future::poll_fn(|cx| self.state().poll_drained(cx)).await
     }
 
+    /// Writes what the socket takes at once of what waits to be written.
+    pub(crate) async fn drained_in_part(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| match self.state().poll_drained(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+        })
+        .await
+    }
+
     /// Ends when there is at least a byte to read: `true`; or at the end of what comes: `false`. What waits is written
     /// meanwhile.
     pub(crate) async fn readable(&self) -> io::Result<bool> {
