@@ -14,6 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Map, Value, json};
 
 /// Rounds, in which each has its turn. Short and many: what else the machine does then meets all of them alike.
@@ -142,7 +144,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Not SIGKILL: nginx would leave its workers behind.
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        let _ = kill(pid, Signal::SIGTERM);
         let _ = self.child.wait();
     }
 }
