@@ -82,7 +82,7 @@ impl Facts {
     /// Of a request.
     pub(crate) fn of(request: &RequestHeader, arrival: &Arrival<'_>) -> Self {
         let field = |name: &HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
-        let trusted = |name: &HeaderName| field(name).filter(|_| arrival.trusted).map(str::trim);
+        let trusted = |name: &HeaderName| if arrival.trusted { field(name).map(str::trim) } else { None };
         let proto = trusted(&FORWARDED_PROTO);
         let https = proto.map_or(arrival.tls, |proto| proto.eq_ignore_ascii_case("https"));
         let port = trusted(&FORWARDED_PORT).and_then(|port| port.parse().ok());
@@ -173,7 +173,7 @@ pub(crate) fn to_dyno(
     has_body: bool,
 ) -> Result<ToDyno> {
     let is_h2 = request.version == Version::HTTP_2;
-    let mut known = RequestHeader::build_no_case(request.method.clone(), b"/", Some(2))?;
+    let mut known = RequestHeader::build_no_case(request.method.clone(), b"/", Some(0))?;
     let mut head = Vec::with_capacity(raw.map_or(1024, <[u8]>::len) + 512);
     for part in [request.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
         head.extend_from_slice(part.as_bytes());
@@ -345,7 +345,7 @@ fn framing(answer: &ResponseHeader, request: &RequestHeader) -> Framing {
 pub(crate) fn to_h1_client(answer: &ResponseHeader, request: &RequestHeader) -> Result<ToClient> {
     let status = answer.status;
     let framing = framing(answer, request);
-    let mut known = ResponseHeader::build_no_case(status, Some(2))?;
+    let mut known = ResponseHeader::build_no_case(status, Some(1))?;
     let mut head = Vec::with_capacity(512);
     let reason = answer.get_reason_phrase().unwrap_or_default();
     for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
