@@ -14,14 +14,16 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use openruko_tests::results::{self, Figures, figure};
 use serde_json::json;
 
-/// Rounds, in which each has its turn.
-const ROUNDS: usize = 5;
+/// Rounds, in which each has its turn. Short and many: what else the machine does then meets all of them alike.
+const ROUNDS: usize = 15;
 
 /// How long one turn is.
-const SECONDS: &str = "5";
+const SECONDS: &str = "2";
 
 /// Connections of the clients.
 const CONNECTIONS: &str = "64";
@@ -59,20 +61,24 @@ fn figures(programs: &Programs, dir: &Path) -> Figures {
         }
     }
     let mut figures = Figures::new();
-    let medians: Vec<_> = measured.iter_mut().map(|(rates, times)| (median(rates), median(times))).collect();
-    for ((name, _), (rate, time)) in contestants.iter().zip(&medians) {
-        figures.push(figure(&format!("{name}_rps"), *rate));
-        figures.push(figure(&format!("{name}_p99_ms"), *time));
+    for ((name, _), (rates, times)) in contestants.iter().zip(&measured) {
+        figures.push(figure(&format!("{name}_rps"), median(rates.clone())));
+        figures.push(figure(&format!("{name}_p99_ms"), median(times.clone())));
     }
-    let (router_rate, router_time) = medians[2];
-    for (name, (rate, time)) in [("nginx", medians[0]), ("haproxy", medians[1])] {
-        figures.push(figure(&format!("router_vs_{name}_rps"), router_rate / rate));
-        figures.push(figure(&format!("router_vs_{name}_p99"), router_time / time));
+    // Round by round: the median of the ratios, not the ratio of the medians.
+    let (router_rates, router_times) = &measured[2];
+    for ((name, _), (rates, times)) in contestants.iter().zip(&measured).take(2) {
+        figures.push(figure(&format!("router_vs_{name}_rps"), median(ratios(router_rates, rates))));
+        figures.push(figure(&format!("router_vs_{name}_p99"), median(ratios(router_times, times))));
     }
     figures
 }
 
-fn median(values: &mut [f64]) -> f64 {
+fn ratios(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
+    ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
 }
@@ -126,7 +132,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Not SIGKILL: nginx would leave its workers behind.
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        let _ = kill(pid, Signal::SIGTERM);
         let _ = self.child.wait();
     }
 }

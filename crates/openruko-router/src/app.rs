@@ -2,18 +2,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock;
 
 /// The most requests that wait for one app.
 const WAITING: usize = 1000;
 
+/// Milliseconds by the coarse clock.
+fn now() -> u64 {
+    let now = clock::now();
+    now.as_secs() * 1000 + u64::from(now.subsec_millis())
+}
+
 /// What outlives a table.
 #[derive(Debug)]
 pub(crate) struct AppState {
-    started: Instant,
     /// Requests that are open, waiting ones included.
     open: AtomicUsize,
-    /// When the last one began or ended: milliseconds after `started`, plus one; 0: none did.
+    /// When the last one began or ended: milliseconds by the coarse clock, plus one; 0: none did.
     last: AtomicU64,
     /// Requests that wait for a dyno.
     waiting: AtomicUsize,
@@ -39,7 +46,6 @@ impl AppState {
     /// An app that nobody asked for yet.
     pub(crate) fn new() -> Self {
         Self {
-            started: Instant::now(),
             open: AtomicUsize::new(0),
             last: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
@@ -49,8 +55,7 @@ impl AppState {
     }
 
     fn touch(&self) {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
-        self.last.store(now + 1, Ordering::Relaxed);
+        self.last.store(now() + 1, Ordering::Relaxed);
     }
 
     /// A request begins.
@@ -66,7 +71,7 @@ impl AppState {
         if self.open.load(Ordering::Relaxed) > 0 {
             return Some(Duration::ZERO);
         }
-        Some(self.started.elapsed().saturating_sub(Duration::from_millis(last)))
+        Some(Duration::from_millis(now().saturating_sub(last)))
     }
 
     /// A request begins to wait; none, if as many wait as may.

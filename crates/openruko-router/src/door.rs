@@ -236,7 +236,12 @@ impl Connection {
             if count > 1 {
                 until = begins + HEAD;
             }
-            match timeout_at(until, wire.head(self.router().settings.header_bytes)).await {
+            let most = self.router().settings.header_bytes;
+            let head = match wire.head_at_once(most) {
+                Some(head) => Ok(Ok(Some(head))),
+                None => timeout_at(until, wire.head(most)).await,
+            };
+            match head {
                 Ok(Ok(Some(Ok(())))) => {}
                 Ok(Ok(None) | Err(_)) => return,
                 Ok(Ok(Some(Err(bad)))) => return self.refuse_head(&wire, bad).await,

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, LOCATION, RETRY_AFTER,
+    TRANSFER_ENCODING,
 };
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as DynoSession;
@@ -24,6 +25,8 @@ use crate::pump::Pump;
 use crate::router::{Router, Seat, Tried};
 use crate::table::{App, host_name};
 use crate::wire::Wire;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// How long a client may take to read a page of the router.
 const PAGE: Duration = Duration::from_secs(10);
@@ -241,7 +244,7 @@ impl Exchange<'_> {
 
 /// Keeps the connection for the next request.
 async fn keep(seat: &Seat, mut dyno: DynoSession, wire: Wire) {
-    let said = dyno.get_header("keep-alive").and_then(|value| keep_alive(value.to_str().ok()?));
+    let said = dyno.get_header(&KEEP_ALIVE).and_then(|value| keep_alive(value.to_str().ok()?));
     dyno.respect_keepalive();
     if dyno.reuse().await.is_some() {
         seat.open.keep(wire, said);

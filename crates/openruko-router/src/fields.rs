@@ -3,14 +3,19 @@
 use std::time::Instant;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+    CONNECTION, CONTENT_LENGTH, COOKIE, DATE, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE, VIA,
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora_core::Result;
+use pingora_core::protocols::http::date::get_cached_date;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::digits::Digits;
+
+/// What this program says of itself in `Via`, with the version of HTTP that it was spoken to in.
+const VIA_HTTP1: &str = "1.1 openruko-router";
+const VIA_HTTP2: &str = "2 openruko-router";
 
 /// For one hop only, whatever `Connection` says (RFC 9110, section 7.6.1).
 const ONE_HOP: [HeaderName; 8] = [
@@ -77,7 +82,7 @@ impl Facts {
     /// Of a request.
     pub(crate) fn of(request: &RequestHeader, arrival: &Arrival<'_>) -> Self {
         let field = |name: &HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
-        let trusted = |name: &HeaderName| field(name).filter(|_| arrival.trusted).map(str::trim);
+        let trusted = |name: &HeaderName| if arrival.trusted { field(name).map(str::trim) } else { None };
         let proto = trusted(&FORWARDED_PROTO);
         let https = proto.map_or(arrival.tls, |proto| proto.eq_ignore_ascii_case("https"));
         let port = trusted(&FORWARDED_PORT).and_then(|port| port.parse().ok());
@@ -168,7 +173,7 @@ pub(crate) fn to_dyno(
     has_body: bool,
 ) -> Result<ToDyno> {
     let is_h2 = request.version == Version::HTTP_2;
-    let mut known = RequestHeader::build_no_case(request.method.clone(), b"/", Some(2))?;
+    let mut known = RequestHeader::build_no_case(request.method.clone(), b"/", Some(0))?;
     let mut head = Vec::with_capacity(raw.map_or(1024, <[u8]>::len) + 512);
     for part in [request.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
         head.extend_from_slice(part.as_bytes());
@@ -207,7 +212,7 @@ pub(crate) fn to_dyno(
     push_number(&mut head, "X-Forwarded-Port", facts.port.into());
     push(&mut head, "X-Forwarded-Host", facts.forwarded_host.as_deref().unwrap_or(&facts.host));
     push_number(&mut head, "X-Request-Start", facts.start);
-    push(&mut head, "Via", if is_h2 { "2 openruko-router" } else { "1.1 openruko-router" });
+    push(&mut head, "Via", if is_h2 { VIA_HTTP2 } else { VIA_HTTP1 });
     head.extend_from_slice(b"\r\n");
     Ok(ToDyno { bytes: head, known: Box::new(known) })
 }
@@ -286,37 +291,116 @@ pub(crate) fn path(request: &RequestHeader) -> String {
     }
 }
 
-/// The answer as the client gets it.
+/// The answer as a client gets it that speaks HTTP/2, where a session writes it.
 ///
 /// # Errors
 /// A field cannot be written; there is none such.
-pub(crate) fn to_client(
-    mut answer: Box<ResponseHeader>,
-    request: &RequestHeader,
-) -> Result<Box<ResponseHeader>> {
-    let is_switch = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+pub(crate) fn to_h2_client(mut answer: Box<ResponseHeader>) -> Result<Box<ResponseHeader>> {
     let mut hop = named_by_connection(&answer.headers);
     hop.extend(answer.headers.keys().filter(|name| ONE_HOP.contains(name)).cloned());
     for name in &hop {
         answer.remove_header(name);
     }
-    answer.append_header(VIA, HeaderValue::from_static("1.1 openruko-router"))?;
-    if is_switch {
-        answer.insert_header(CONNECTION, HeaderValue::from_static("Upgrade"))?;
-        answer.insert_header(UPGRADE, HeaderValue::from_static("websocket"))?;
-        return Ok(answer);
-    }
+    answer.append_header(VIA, HeaderValue::from_static(VIA_HTTP1))?;
+    Ok(answer)
+}
+
+/// The head of an answer as a client gets it that speaks HTTP/1.
+#[derive(Debug)]
+pub(crate) struct ToClient {
+    /// What is sent; `Connection` and the empty line are still to come.
+    pub(crate) bytes: Vec<u8>,
+    /// What the session has to know of it: status and framing.
+    pub(crate) known: Box<ResponseHeader>,
+}
+
+/// How the body of an answer is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// As the dyno says, by a length, or not at all since there is none.
+    AsItCame,
+    /// In chunks.
+    Chunks,
+    /// By the end of the connection.
+    End,
+}
+
+fn framing(answer: &ResponseHeader, request: &RequestHeader) -> Framing {
     let no_body = answer.status.is_informational()
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || request.method == Method::HEAD;
-    let knows_chunks = request.version == Version::HTTP_11;
-    if !knows_chunks || answer.status.is_informational() || answer.status == StatusCode::NO_CONTENT {
-        answer.remove_header(&TRANSFER_ENCODING);
-    } else if !no_body && !answer.headers.contains_key(CONTENT_LENGTH) {
-        answer.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+    if no_body || answer.headers.contains_key(CONTENT_LENGTH) {
+        Framing::AsItCame
+    } else if request.version == Version::HTTP_11 {
+        Framing::Chunks
+    } else {
+        Framing::End
     }
-    answer.set_version(Version::HTTP_11);
-    Ok(answer)
+}
+
+/// The answer as the dyno wrote it, but for what is for one hop.
+///
+/// # Errors
+/// A field cannot be written; there is none such.
+pub(crate) fn to_h1_client(answer: &ResponseHeader, request: &RequestHeader) -> Result<ToClient> {
+    let status = answer.status;
+    let framing = framing(answer, request);
+    let mut known = ResponseHeader::build_no_case(status, Some(1))?;
+    let mut head = Vec::with_capacity(512);
+    let reason = answer.get_reason_phrase().unwrap_or_default();
+    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    let named = named_by_connection(&answer.headers);
+    for (name, value) in answer.case_header_iter() {
+        let (name, value) = (name.as_slice(), value.as_bytes());
+        let is_named = named.iter().any(|one| name.eq_ignore_ascii_case(one.as_str().as_bytes()));
+        if is_named || !is_for_client(name) {
+            continue;
+        }
+        // Folded values are one line by now: Pingora follows RFC 9112, section 5.2.
+        for part in [name, b": ", value, b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    if let Some(length) = answer.headers.get(CONTENT_LENGTH) {
+        known.insert_header(CONTENT_LENGTH, length.clone())?;
+    }
+    if framing == Framing::Chunks {
+        known.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        push(&mut head, "Transfer-Encoding", "chunked");
+    }
+    if !answer.headers.contains_key(DATE) && !status.is_informational() {
+        push(&mut head, "Date", get_cached_date().to_str().unwrap_or_default());
+    }
+    push(&mut head, "Via", VIA_HTTP1);
+    Ok(ToClient { bytes: head, known: Box::new(known) })
+}
+
+/// Ends the head of an answer, with what becomes of the connection.
+pub(crate) fn end_head(head: &mut Vec<u8>, status: StatusCode, keep_alive: bool) {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        push(head, "Connection", "Upgrade");
+        push(head, "Upgrade", "websocket");
+    } else if !status.is_informational() {
+        push(head, "Connection", if keep_alive { "keep-alive" } else { "close" });
+    }
+    head.extend_from_slice(b"\r\n");
+}
+
+/// Whether a field of the dyno's goes on to the client: not if it is for one hop, or about the framing of the body there.
+fn is_for_client(name: &[u8]) -> bool {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    match name.len() {
+        2 => !is("te"),
+        7 => !is("trailer") && !is("upgrade"),
+        10 => !is("connection") && !is("keep-alive"),
+        16 => !is("proxy-connection"),
+        17 => !is("transfer-encoding"),
+        18 => !is("proxy-authenticate"),
+        19 => !is("proxy-authorization"),
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -469,25 +553,55 @@ mod tests {
         }
     }
 
+    fn answer(status: u16, fields: &[(&'static str, &'static [u8])]) -> ResponseHeader {
+        let mut answer = ResponseHeader::build(status, None).unwrap();
+        for (name, value) in fields {
+            answer.append_header(*name, pingora_http::header_value_from_raw(*value)).unwrap();
+        }
+        answer
+    }
+
     #[test]
     fn answers_are_framed_for_who_asked() {
-        let answer = |status: u16, fields: &[(&'static str, &str)], request: &RequestHeader| {
-            let mut answer = ResponseHeader::build(status, None).unwrap();
-            for (name, value) in fields {
-                answer.append_header(*name, *value).unwrap();
-            }
-            to_client(Box::new(answer), request).unwrap()
+        let framed = |status, fields: &[(&'static str, &'static [u8])], request: &RequestHeader| {
+            let to = to_h1_client(&answer(status, fields), request).unwrap();
+            let said = String::from_utf8(to.bytes).unwrap().contains("Transfer-Encoding: chunked\r\n");
+            assert_eq!(to.known.headers.contains_key("transfer-encoding"), said);
+            said
         };
         let new = request(&[]);
-        let mut old = request(&[]);
+        let (mut old, mut head) = (request(&[]), request(&[]));
         old.set_version(Version::HTTP_10);
-        let chunked = [("Transfer-Encoding", "chunked"), ("Connection", "X-Own"), ("X-Own", "1")];
-        assert!(answer(200, &chunked, &new).headers.contains_key("transfer-encoding"));
-        assert!(!answer(200, &chunked, &new).headers.contains_key("x-own"));
-        assert!(!answer(200, &chunked, &old).headers.contains_key("transfer-encoding"));
-        assert!(answer(200, &[], &new).headers.contains_key("transfer-encoding"));
-        assert!(!answer(200, &[("Content-Length", "3")], &new).headers.contains_key("transfer-encoding"));
-        assert!(!answer(304, &[], &new).headers.contains_key("transfer-encoding"));
-        assert!(!answer(204, &chunked, &new).headers.contains_key("transfer-encoding"));
+        head.set_method(Method::HEAD);
+        let chunked: [(_, &[u8]); 1] = [("Transfer-Encoding", b"chunked")];
+        assert!(framed(200, &chunked, &new) && framed(200, &[], &new));
+        assert!(!framed(200, &chunked, &old) && !framed(200, &chunked, &head));
+        assert!(!framed(200, &[("Content-Length", b"3")], &new));
+        assert!(!framed(304, &[], &new) && !framed(204, &chunked, &new) && !framed(103, &[], &new));
+    }
+
+    #[test]
+    fn a_client_gets_what_the_dyno_wrote_but_for_what_is_for_one_hop() {
+        let own: [(_, &[u8]); 8] = [
+            ("Content-Length", b"3"),
+            ("Date", b"Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("Connection", b"X-Own, close"),
+            ("X-Own", b"1"),
+            ("Keep-Alive", b"timeout=5"),
+            ("X-MixedCase", b"\xe9"),
+            ("Set-Cookie", b"a=1"),
+            ("Set-Cookie", b"b=2"),
+        ];
+        let mut to = to_h1_client(&answer(200, &own), &request(&[])).unwrap();
+        end_head(&mut to.bytes, StatusCode::OK, true);
+        let expected: &[u8] =
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+            X-MixedCase: \xe9\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nVia: 1.1 openruko-router\r\n\
+            Connection: keep-alive\r\n\r\n";
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        assert_eq!(text(&to.bytes), text(expected));
+        let h2 = to_h2_client(Box::new(answer(200, &own))).unwrap();
+        assert!(!h2.headers.contains_key("x-own") && !h2.headers.contains_key("keep-alive"));
+        assert_eq!(h2.headers["via"], "1.1 openruko-router");
     }
 }

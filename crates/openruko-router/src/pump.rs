@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::code::Code;
-use crate::fields::{Facts, to_client};
+use crate::fields::{Facts, end_head, to_h1_client, to_h2_client};
 use crate::router::{Router, stopped};
 use crate::websocket::{Frames, GOING_AWAY};
 use crate::wire::Wire;
@@ -108,7 +108,14 @@ impl Pump<'_> {
         }
         let mut timer = pin!(tokio::time::sleep_until(self.start + self.first_byte.min(self.rolling)));
         loop {
-            let to_dyno = self.wire.backlog();
+            // Most sockets take everything at once: then there is nothing to wait for.
+            if self.wire.backlog() > 0 {
+                flow.deaf |= self.wire.drained_in_part().await.is_err();
+            }
+            if let Some(client) = self.client.filter(|_| flow.answer_done) {
+                client.drained_in_part().await.map_err(|_| Code::ClientGone)?;
+            }
+            let to_dyno = if flow.deaf { 0 } else { self.wire.backlog() };
             let to_client = self.client.map_or(0, Wire::backlog);
             if flow.answer_done && to_client == 0 {
                 return Ok(());
@@ -248,8 +255,21 @@ impl Pump<'_> {
     }
 
     async fn write_head(&mut self, head: Box<ResponseHeader>) -> Step {
-        let head = to_client(head, self.session.req_header()).map_err(|_| Code::BadAnswer)?;
-        self.session.write_response_header(head).await.map_err(|_| Code::ClientGone)
+        let Some(wire) = self.client else {
+            let head = to_h2_client(head).map_err(|_| Code::BadAnswer)?;
+            return self.session.write_response_header(head).await.map_err(|_| Code::ClientGone);
+        };
+        let to = to_h1_client(&head, self.session.req_header()).map_err(|_| Code::BadAnswer)?;
+        let mut bytes = to.bytes;
+        // As for requests: the session knows of the framing, and the head is written as it came.
+        wire.mute(true);
+        let known = self.session.write_response_header(to.known).await;
+        wire.mute(false);
+        known.map_err(|_| Code::ClientGone)?;
+        let keep_alive = self.session.as_http1().is_some_and(|session| session.will_keepalive());
+        end_head(&mut bytes, head.status, keep_alive);
+        wire.put(&bytes);
+        Ok(())
     }
 
     async fn end_answer(&mut self, flow: &mut Flow) -> Step {

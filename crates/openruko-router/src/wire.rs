@@ -135,6 +135,15 @@ impl Wire {
         std::future::poll_fn(|cx| self.state().poll_drained(cx)).await
     }
 
+    /// Writes what the socket takes at once of what waits to be written.
+    pub(crate) async fn drained_in_part(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| match self.state().poll_drained(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+        })
+        .await
+    }
+
     /// Ends when there is at least a byte to read: `true`; or at the end of what comes: `false`. What waits is written
     /// meanwhile.
     pub(crate) async fn readable(&self) -> io::Result<bool> {
@@ -182,20 +191,7 @@ impl Wire {
     pub(crate) async fn head(&self, max_bytes: usize) -> io::Result<Option<Result<(), BadHead>>> {
         let mut seen = 0;
         loop {
-            let found = {
-                let mut state = self.state();
-                if seen == 0 {
-                    let empty = head::empty_line(&state.inbound);
-                    state.inbound.advance(empty);
-                }
-                let found = head::progress(&state.inbound, seen, max_bytes);
-                seen = state.inbound.len();
-                match found {
-                    Ok(Progress::Partial) => None,
-                    Ok(Progress::Whole(length)) => Some(state.judge_head(length)),
-                    Err(bad) => Some(Err(bad)),
-                }
-            };
+            let found = self.state().head(&mut seen, max_bytes);
             if found.is_some() {
                 return Ok(found);
             }
@@ -208,6 +204,11 @@ impl Wire {
                 return if seen == 0 { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
             }
         }
+    }
+
+    /// The same, if it is there already.
+    pub(crate) fn head_at_once(&self, max_bytes: usize) -> Option<Result<(), BadHead>> {
+        self.state().head(&mut 0, max_bytes)
     }
 
     /// Ends when the other side has ended the connection. What it says until then is kept for the next session, up
@@ -348,6 +349,22 @@ impl State {
         let count = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbound))?;
         self.note_read(count);
         Poll::Ready(Ok(count))
+    }
+
+    /// Judges the head in `inbound`, once it is whole, or as soon as it will never be good; `seen` bytes of it were
+    /// looked at before.
+    fn head(&mut self, seen: &mut usize, max_bytes: usize) -> Option<Result<(), BadHead>> {
+        if *seen == 0 {
+            let empty = head::empty_line(&self.inbound);
+            self.inbound.advance(empty);
+        }
+        let found = head::progress(&self.inbound, *seen, max_bytes);
+        *seen = self.inbound.len();
+        match found {
+            Ok(Progress::Partial) => None,
+            Ok(Progress::Whole(length)) => Some(self.judge_head(length)),
+            Err(bad) => Some(Err(bad)),
+        }
     }
 
     fn judge_head(&mut self, length: usize) -> Result<(), BadHead> {

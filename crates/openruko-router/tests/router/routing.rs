@@ -283,3 +283,25 @@ fn switches_under_load_cost_nobody_a_request() {
         stop.store(true, Ordering::SeqCst);
     });
 }
+
+#[test]
+fn an_answer_comes_as_the_dyno_wrote_it() {
+    let dyno = Dyno::raw(|stream| {
+        use std::io::Write;
+        let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+        let mut stream = stream;
+        while crate::dyno::Request::read(&mut reader).is_some() {
+            let head = b"HTTP/1.1 299 My Own Words\r\nDATE: Sun, 06 Nov 1994 08:49:37 GMT\r\nX-MixedCase: \xe9\r\n\
+                         Set-Cookie: a=1\r\nset-cookie: b=2\r\nX-Folded: one\r\n  two\r\nX-Empty:\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(head).unwrap();
+        }
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n");
+    let (said, _) = client.rest();
+    let expected: &[u8] = b"HTTP/1.1 299 My Own Words\r\nDATE: Sun, 06 Nov 1994 08:49:37 GMT\r\nX-MixedCase: \xe9\r\n\
+                            Set-Cookie: a=1\r\nset-cookie: b=2\r\nX-Folded: one two\r\nX-Empty: \r\nContent-Length: 0\r\n\
+                            Via: 1.1 openruko-router\r\nConnection: close\r\n\r\n";
+    assert_eq!(said.escape_ascii().to_string(), expected.escape_ascii().to_string());
+}
