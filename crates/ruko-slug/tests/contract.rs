@@ -87,6 +87,44 @@ fn git_daemon(dir: &Path) -> (String, Daemon) {
     (format!("git://127.0.0.1:{port}"), daemon)
 }
 
+const HTTPS: &str = r#"
+import functools, http.server, ssl, sys
+directory, certificate, key = sys.argv[1:]
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=directory)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(certificate, key)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+"#;
+
+/// Serves the files below a directory over HTTPS, with this certificate.
+fn https_server(world: &World, dir: &Path) -> (String, PathBuf, Daemon) {
+    let (certificate, key) = (world.path("cert.pem"), world.path("key.pem"));
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]);
+    openssl.args(["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-out"]).arg(&certificate);
+    let made = openssl.arg("-keyout").arg(&key).stderr(Stdio::null()).status().unwrap();
+    assert!(made.success());
+    let mut server = Command::new("/usr/bin/python3");
+    server.args(["-c", HTTPS]).arg(dir).arg(&certificate).arg(&key).stdin(Stdio::null());
+    let mut server = Daemon(server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut port = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    (format!("https://127.0.0.1:{}", port.trim()), certificate, server)
+}
+
 /// Pushes a change of the app with this buildpack.
 fn push_with(world: &World, app: &Path, buildpack: &str) -> world::Push {
     world.host.kept().config_vars = [("BUILDPACK_URL".to_owned(), buildpack.to_owned())].into();
@@ -121,12 +159,21 @@ fn buildpacks_come_over_git_http_and_ssh_at_a_branch_a_tag_or_a_commit() {
     )
     .unwrap();
     fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
-    world.host.kept().env = [("GIT_SSH_COMMAND".to_owned(), ssh.display().to_string())].into();
+    let (over_https, certificate, _server) = https_server(&world, &world.path("served"));
+    git(&source, &["archive", "-o", world.path("served/pack.tgz").to_str().unwrap(), "HEAD"]);
+    let trusted = certificate.display().to_string();
+    world.host.kept().env = [
+        ("GIT_SSH_COMMAND".to_owned(), ssh.display().to_string()),
+        ("GIT_SSL_CAINFO".to_owned(), trusted.clone()),
+        ("CURL_CA_BUNDLE".to_owned(), trusted),
+    ]
+    .into();
     let over_ssh = format!("ssh://git@host.test:2222{}", world.path("served").display());
 
     for (base, revisions) in [
         (&over_git, [("", "New"), ("#dev/x", "Dev"), ("#v1", "Old"), (&format!("#{old}") as &str, "Old")]),
         (&over_http, [("", "New"), ("#dev/x", "Dev"), ("#v1", "Old"), (&format!("#{old}"), "Old")]),
+        (&over_https, [("", "New"), ("#dev/x", "Dev"), ("#v1", "Old"), (&format!("#{old}"), "Old")]),
         (&over_ssh, [("", "New"), ("#dev/x", "Dev"), ("#v1", "Old"), (&format!("#{old}"), "Old")]),
     ] {
         for (revision, name) in revisions {
@@ -138,6 +185,7 @@ fn buildpacks_come_over_git_http_and_ssh_at_a_branch_a_tag_or_a_commit() {
         push.assert_refused();
         push.assert_contains(&format!("cannot fetch the buildpack {base}/none.git").replace("git@", ""));
     }
+    push_with(&world, &app, &format!("{over_https}/pack.tgz")).assert_line("-----> New app detected");
     assert!(fs::read_to_string(log).unwrap().contains("-p 2222 git@host.test git-upload-pack"));
 }
 
