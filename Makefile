@@ -41,9 +41,9 @@ DEV_PACKAGES   = cmake gcc libc6-dev make postgresql shellcheck python3-venv
 BENCH_PACKAGES = nginx-light haproxy wrk
 
 SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh buildpacks/*/bin/* demo/*.sh tests/*/*.sh \
-  tests/fixtures/buildpacks/*/bin/* crates/*/src/*.sh) .ci/run
+  tests/fixtures/buildpacks/*/bin/* fuzz/*.sh crates/*/src/*.sh) .ci/run
 
-.PHONY: help deps languages build install demo test need-root lint unit system fuzz-api bench clean
+.PHONY: help deps languages build install demo test need-root lint unit system fuzz-api fuzz bench clean
 
 # The targets of `make test` need what `deps` installs, and one checkout; cargo uses all processors anyway.
 .NOTPARALLEL:
@@ -56,6 +56,7 @@ help:
 	@echo 'make demo      run the whole platform on STATE (now: $(STATE)) and push sample apps through it'
 	@echo 'make test      every check and test; needs root for the system tests'
 	@echo 'make fuzz-api  fuzz the Platform API for SECONDS (now: $(SECONDS))'
+	@echo 'make fuzz      fuzz what reads strangers'"'"' bytes, each target for SECONDS (now: $(SECONDS))'
 	@echo 'make bench     measure; figures go to target/bench/results.json'
 	@echo 'make clean     remove what was built'
 
@@ -139,6 +140,9 @@ system: need-root
 fuzz-api:
 	$(CARGO) build --locked --package openruko-api
 	tests/fuzz-api/run.sh $(SECONDS) $(TARGET_DIR)/debug/openruko-api $(TARGET_DIR)/schemathesis
+
+fuzz:
+	fuzz/run.sh $(SECONDS)
 
 $(TARGET_DIR)/bench/root:
 	mkdir -p $@.debs/partial
