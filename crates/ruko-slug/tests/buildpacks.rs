@@ -342,7 +342,7 @@ fn a_stack_without_the_language_says_what_to_install() {
     for (buildpack, first_line) in [
         (
             "ruby",
-            " !     This stack has no Ruby (ruby is missing): install ruby and ruby-bundler on the node, or use a stack",
+            " !     This stack has no Ruby (ruby is missing): install ruby, ruby-dev and ruby-bundler on the node, or use a stack",
         ),
         ("go", " !     This stack has no Go (go is missing): install golang-go on the node, or use a stack"),
         (

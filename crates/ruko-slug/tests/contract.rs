@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ruko_sys::process::CommandSys;
 use world::{World, commit, git};
 
 const APP: [(&str, &str); 1] = [("Procfile", "web: one\n")];
@@ -71,14 +72,16 @@ impl Drop for Daemon {
 /// Serves the repositories below a directory over git's own protocol.
 fn git_daemon(dir: &Path) -> (String, Daemon) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut daemon = Command::new("git");
-    daemon.args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"]);
+    // Not by way of git, which would be killed instead of it.
+    let exec_path = Command::new("git").arg("--exec-path").output().unwrap().stdout;
+    let mut daemon = Command::new(Path::new(String::from_utf8(exec_path).unwrap().trim()).join("git-daemon"));
+    daemon.args(["--export-all", "--reuseaddr", "--listen=127.0.0.1"]);
     daemon.args([format!("--port={port}"), format!("--base-path={}", dir.display())]).arg(dir);
     daemon
         .env("GIT_CONFIG_COUNT", "1")
         .env("GIT_CONFIG_KEY_0", "safe.directory")
         .env("GIT_CONFIG_VALUE_0", "*");
-    let daemon = Daemon(daemon.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let daemon = Daemon(daemon.stdin(Stdio::null()).stderr(Stdio::null()).die_with_parent().spawn().unwrap());
     let deadline = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < deadline, "git daemon listens");
@@ -119,7 +122,8 @@ fn https_server(world: &World, dir: &Path) -> (String, PathBuf, Daemon) {
     assert!(made.success());
     let mut server = Command::new("/usr/bin/python3");
     server.args(["-c", HTTPS]).arg(dir).arg(&certificate).arg(&key).stdin(Stdio::null());
-    let mut server = Daemon(server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut server =
+        Daemon(server.stdout(Stdio::piped()).stderr(Stdio::null()).die_with_parent().spawn().unwrap());
     let mut port = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
     (format!("https://127.0.0.1:{}", port.trim()), certificate, server)
@@ -443,15 +447,4 @@ fn output_keeps_its_indentation_backslashes_and_order() {
         "{}",
         push.text
     );
-}
-
-#[test]
-fn what_a_build_leaves_running_is_ended_and_said() {
-    let world = World::new();
-    let app = world.app(&APP);
-    let compile = "#!/bin/bash\nsetsid bash -c 'trap \"\" TERM HUP; exec -a left-behind sleep 600' &\nnohup sleep 600 &\necho done\n";
-    let url = world.buildpack(&[("bin/detect", "#!/bin/sh\necho Daemon\n"), ("bin/compile", compile)]);
-    let push = push_with(&world, &app, &url);
-    push.assert_ok();
-    push.assert_line("       Stopped processes that the buildpack left running: 2");
 }

@@ -100,7 +100,7 @@ fn php(world: &World) {
     // Without a directory for it, everything that is for visitors lies beside what is not.
     repo.git(&["rm", "-q", "-r", "public"]);
     repo.commit(&[
-        ("index.php", "<?php require 'vendor/autoload.php'; echo Greeting\\Text::HELLO, \"\\n\";"),
+        ("index.php", "<?php require 'vendor/autoload.php'; header('Content-Length: 15'); echo Greeting\\Text::HELLO, \"\\n\";"),
         ("style.css", "p {}\n"),
         (".env", "SECRET=1\n"),
     ]);
@@ -113,6 +113,8 @@ fn php(world: &World) {
         "/%2eenv",
         "/./.env",
         "//composer.lock",
+        "/x/../composer.lock",
+        "/composer.lock/x",
         "/Composer.json",
         "/vendor/autoload.php",
         "/.openruko/router.php",
