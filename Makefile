@@ -30,21 +30,27 @@ RUN_PACKAGES   = lxc uidmap nftables iproute2 e2fsprogs squashfs-tools openssh-s
 # What builds find in a container, since it shares the host's /usr.
 STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq openssl python3 python3-dev \
   python3-pip tar xz-utils
+# The languages of the other buildpacks that ship, and Maven's plugins, for the tests: they take a gigabyte.
+LANGUAGE_PACKAGES = ruby ruby-bundler golang-go php-cli composer default-jdk-headless maven \
+  libmaven-clean-plugin-java libmaven-compiler-plugin-java libmaven-jar-plugin-java libmaven-resources-plugin-java \
+  libsurefire-java
 # What building and testing openruko itself takes.
 DEV_PACKAGES   = cmake gcc libc6-dev make postgresql shellcheck python3-venv
 # What the benchmark compares the router with. Unpacked below the target directory, not installed: as services of Debian's
 # they would start.
 BENCH_PACKAGES = nginx-light haproxy wrk
 
-SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh buildpacks/*/bin/* demo/*.sh tests/*/*.sh fuzz/*.sh crates/*/src/*.sh) .ci/run
+SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh buildpacks/*/bin/* demo/*.sh tests/*/*.sh \
+  tests/fixtures/buildpacks/*/bin/* fuzz/*.sh crates/*/src/*.sh) .ci/run
 
-.PHONY: help deps build install demo test need-root lint unit system fuzz-api fuzz bench clean
+.PHONY: help deps languages build install demo test need-root lint unit system fuzz-api fuzz bench clean
 
 # The targets of `make test` need what `deps` installs, and one checkout; cargo uses all processors anyway.
 .NOTPARALLEL:
 
 help:
 	@echo 'make deps      install the Debian packages that running, building and testing need'
+	@echo 'make languages install Ruby, Go, PHP, Java and Rust as well, for their buildpacks'
 	@echo 'make build     build everything (PROFILE=dev or release; now: $(PROFILE))'
 	@echo 'make install   install below PREFIX (now: $(PREFIX)), staged below DESTDIR'
 	@echo 'make demo      run the whole platform on STATE (now: $(STATE)) and push sample apps through it'
@@ -54,17 +60,30 @@ help:
 	@echo 'make bench     measure; figures go to target/bench/results.json'
 	@echo 'make clean     remove what was built'
 
-# A package that is there already is left alone; npm may come with another Node.js than Debian's.
+# A package that is there already is left alone. $(1): packages.
+define install_missing
+missing=; for p in $(1); do \
+  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+done; \
+if [ -n "$$missing" ]; then \
+  echo "installing:$$missing"; \
+  $(ROOT) apt-get update -qq && \
+  $(ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+fi
+endef
+
+# npm may come with another Node.js than Debian's.
 deps:
-	@missing=; for p in $(RUN_PACKAGES) $(STACK_PACKAGES) $(DEV_PACKAGES); do \
-	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
-	done; \
-	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
-	if [ -n "$$missing" ]; then \
-	  echo "installing:$$missing"; \
-	  $(ROOT) apt-get update -qq && \
-	  $(ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-	fi
+	@$(call install_missing,$(RUN_PACKAGES) $(STACK_PACKAGES) $(DEV_PACKAGES) \
+	  $(shell command -v npm >/dev/null || echo nodejs npm))
+
+# A Cargo that is too old for crates.io as it is today is what some releases of Debian call cargo; the newer one is there
+# under another name.
+languages: deps
+	@$(call install_missing,$(LANGUAGE_PACKAGES))
+	@[ -x /usr/bin/cargo ] || { $(ROOT) apt-get update -qq; rust=cargo; \
+	  ! apt-cache show cargo-web >/dev/null 2>&1 || rust=cargo-web; echo "installing: $$rust"; \
+	  $(ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$rust; }
 
 # The router apart: what its HTTP library wants of shared libraries (zlib-ng, in C, for one) is not for the others.
 build:
@@ -92,7 +111,7 @@ demo: deps
 	$(ROOT) $(MAKE) install PREFIX=$(STATE)/prefix OUT=$(OUT)
 	$(ROOT) demo/demo.sh $(STATE)
 
-test: need-root deps lint unit system
+test: need-root languages lint unit system
 	$(MAKE) fuzz-api SECONDS=45
 
 # First of all: nobody should wait minutes for this.

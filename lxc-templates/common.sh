@@ -73,7 +73,7 @@ read_arguments() {
 allowed='
 alternatives ca-certificates.conf debian_version fonts gai.conf host.conf java java-* ld.so.cache
 ld.so.conf ld.so.conf.d locale.alias localtime magic magic.mime maven/logging maven/m2.conf mime.types
-perl protocols python3 python3.* rpc services ssl/certs ssl/openssl.cnf terminfo timezone xml
+perl php/*/cli php/*/mods-available protocols python3 python3.* rpc services ssl/certs ssl/openssl.cnf terminfo timezone xml
 '
 
 # Never recursive: mounts below a recursive read-only bind stay writable (lxc issue 4348).

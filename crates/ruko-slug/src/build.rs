@@ -4,6 +4,8 @@
 //! Every failure before the commit leaves the app as it was: the hook ends with 1 and git moves no ref.
 //! After the commit only the release itself can fail, by not coming up; then the API takes the commit back.
 
+mod buildpacks;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -16,16 +18,12 @@ use ruko_core::exit::chain;
 use ruko_core::message::bytes;
 use ruko_core::{CommitId, Exit, ProcessType};
 
-use crate::buildpack::fetch::Source;
-use crate::buildpack::reference::Reference;
-use crate::buildpack::{Buildpack, Detected, Directories};
 use crate::cache;
 use crate::checkout::checkout;
-use crate::env::{EnvDir, Environment, Facts};
 use crate::git::Repository;
 use crate::launch;
 use crate::layout::Layout;
-use crate::output::{Lines, Output};
+use crate::output::Output;
 use crate::pack::{self, Limited};
 use crate::procfile::{self, Procfile};
 use crate::refs::{self, Known, Update};
@@ -33,12 +31,6 @@ use crate::refusal::{Refusal, Refuse};
 use crate::slugignore::SlugIgnore;
 use crate::snapshot::{self, Refs};
 use crate::source;
-
-/// What an app's list of buildpacks may hold.
-const MAX_BUILDPACKS: usize = 20;
-
-/// What is read of `.buildpacks`, in bytes.
-const MAX_LIST: u64 = 64 << 10;
 
 /// Entries that a build cache may have; its bytes are bounded by the container's disk.
 const MAX_CACHE_ENTRIES: u64 = 4 << 20;
@@ -185,12 +177,6 @@ fn shallow_commits(repository: &Path) -> Vec<CommitId> {
     text.lines().filter_map(|line| line.trim().parse().ok()).collect()
 }
 
-/// A buildpack that takes part in a build, with the name that it gave the app if it was asked already.
-struct Chosen {
-    reference: Reference,
-    name: Option<String>,
-}
-
 /// What a build has to work with.
 struct Build<'a> {
     layout: &'a Layout,
@@ -305,152 +291,6 @@ impl<'a> Build<'a> {
         cache::put_aside(&dir).refuse("Push rejected: the build cache is not kept")
     }
 
-    fn environment(&self) -> Environment {
-        Environment::new(&Facts {
-            home: &self.layout.home,
-            stack: &self.request.stack,
-            source_version: self.version,
-            request_id: &self.request.request_id,
-            extra: &self.request.env,
-        })
-    }
-
-    fn source(&self) -> Source<'_> {
-        Source { shipped: &self.layout.buildpacks, env: &self.request.env }
-    }
-
-    /// The buildpacks that the app names: by config var, by its list, or by a file. None means detect.
-    fn named(&self) -> Result<Vec<Reference>, Refusal> {
-        let config_var = self.request.config_vars.iter().find(|(name, _)| name.as_str() == "BUILDPACK_URL");
-        let names: Vec<String> = match config_var {
-            Some((_, url)) if !url.trim().is_empty() => vec![url.clone()],
-            _ if !self.request.buildpacks.is_empty() => self.request.buildpacks.clone(),
-            _ => self.listed_in_file()?,
-        };
-        if names.len() > MAX_BUILDPACKS {
-            let count = names.len();
-            return Err(Refusal::new(format!(
-                "Push rejected: the app names {count} buildpacks, and {MAX_BUILDPACKS} is the limit."
-            )));
-        }
-        names.iter().map(|name| name.parse().refuse("Push rejected")).collect()
-    }
-
-    /// `.buildpacks`: one a line.
-    fn listed_in_file(&self) -> Result<Vec<String>, Refusal> {
-        let path = self.dir.join(".buildpacks");
-        // A fifo would wait for ever, and a directory is no list.
-        if !path.is_file() {
-            return Ok(vec![]);
-        }
-        let mut text = String::new();
-        let reading = fs::File::open(&path).and_then(|file| file.take(MAX_LIST).read_to_string(&mut text));
-        reading.refuse("Push rejected: cannot read .buildpacks")?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        Ok(lines.map(str::to_owned).collect())
-    }
-
-    /// Runs the buildpacks in order. Gives the names that they gave the app, and the process types of the
-    /// last one's release document.
-    fn run_buildpacks(
-        &self,
-        output: &mut Output,
-    ) -> Result<(Vec<String>, BTreeMap<ProcessType, String>), Refusal> {
-        let env_dir = EnvDir::write(self.layout.env_dir(&self.id), &self.request.config_vars)
-            .refuse("Push rejected: cannot write ENV_DIR")?;
-        let first = self.environment();
-        let mut env = first.clone();
-        let mut names = vec![];
-        let mut last = None;
-        let named = self.named()?;
-        let chosen: Vec<Chosen> = if named.is_empty() {
-            vec![self.detect(&first, output)?]
-        } else {
-            named.into_iter().map(|reference| Chosen { reference, name: None }).collect()
-        };
-        for (n, Chosen { reference, name }) in chosen.iter().enumerate() {
-            let buildpack = self.fetch(reference, n, output)?;
-            let name = match name {
-                Some(name) => name.clone(),
-                None => self.check_detected(&buildpack, reference, &env, output)?,
-            };
-            output.step(format!("{name} app detected"));
-            let cache = self.layout.cache();
-            let dirs = Directories { build: &self.dir, cache: &cache, env: env_dir.path() };
-            compile(&buildpack, &name, &dirs, &env, output)?;
-            if n + 1 < chosen.len() {
-                let exported = buildpack.export(&self.dir, &env).refuse(failed_to_compile(&name))?;
-                env = exported.unwrap_or(env);
-            }
-            names.push(name);
-            last = Some(buildpack);
-        }
-        let release = match last {
-            Some(buildpack) => {
-                buildpack.release(&self.dir, &first).refuse(failed_to_compile(&names.join(", ")))?
-            }
-            None => return Err(Refusal::new("Push rejected: no buildpack was chosen.")),
-        };
-        for warning in &release.warnings {
-            output.trouble(format!("The buildpack's release document {warning}"));
-        }
-        Ok((names, release.default_process_types))
-    }
-
-    /// Asks the buildpacks that ship, in order; the first that takes the app is it.
-    fn detect(&self, env: &Environment, output: &mut Output) -> Result<Chosen, Refusal> {
-        let source = self.source();
-        let names = source.names().refuse("Push rejected: cannot list the buildpacks")?;
-        let mut looked_for = vec![];
-        for name in names {
-            let buildpack = Buildpack::new(source.path(&name));
-            match buildpack.detect(&self.dir, env).refuse("Push rejected")? {
-                Detected::Yes(said) => {
-                    return Ok(Chosen { reference: Reference::Shipped(name), name: Some(said) });
-                }
-                Detected::No(why) => {
-                    looked_for.push(format!("  {name}: {}", why.lines().next().unwrap_or("?")))
-                }
-            }
-        }
-        output.trouble("No buildpack recognises this app. They look for:");
-        for line in looked_for {
-            output.trouble(line);
-        }
-        output.trouble("Name a buildpack by its git URL in the config var BUILDPACK_URL.");
-        Err(Refusal::new("Push rejected, no buildpack recognises the app."))
-    }
-
-    fn fetch(&self, reference: &Reference, n: usize, output: &mut Output) -> Result<Buildpack, Refusal> {
-        if !matches!(reference, Reference::Shipped(_)) {
-            output.step(format!("Fetching the buildpack {reference}"));
-        }
-        let dir = self.layout.buildpack(&self.id, n);
-        self.source().fetch(reference, &dir).refuse("Push rejected")?;
-        Ok(Buildpack::new(dir))
-    }
-
-    fn check_detected(
-        &self,
-        buildpack: &Buildpack,
-        reference: &Reference,
-        env: &Environment,
-        output: &mut Output,
-    ) -> Result<String, Refusal> {
-        match buildpack.detect(&self.dir, env).refuse("Push rejected")? {
-            Detected::Yes(name) => Ok(name),
-            Detected::No(why) => {
-                output.trouble(format!("The buildpack {reference} did not find what it looks for:"));
-                for line in why.lines() {
-                    output.detail(line);
-                }
-                Err(Refusal::new(format!(
-                    "Push rejected, the buildpack {reference} does not recognise the app."
-                )))
-            }
-        }
-    }
-
     fn process_types(
         &self,
         names: &[String],
@@ -507,28 +347,6 @@ impl<'a> Build<'a> {
         output.detail(format!("Done: {}", bytes(stored.bytes)));
         Ok(())
     }
-}
-
-fn failed_to_compile(name: &str) -> String {
-    format!("Push rejected, failed to compile {name} app")
-}
-
-fn compile(
-    buildpack: &Buildpack,
-    name: &str,
-    dirs: &Directories<'_>,
-    env: &Environment,
-    output: &mut Output,
-) -> Result<(), Refusal> {
-    let mut lines = Lines::default();
-    let ended =
-        buildpack.compile(dirs, env, &mut |bytes| lines.push(bytes, &mut |line| output.build_line(line)));
-    lines.finish(&mut |line| output.build_line(line));
-    let ended = ended.refuse(failed_to_compile(name))?;
-    if ended.leftovers > 0 {
-        output.detail(format!("Stopped processes that the buildpack left running: {}", ended.leftovers));
-    }
-    if ended.status.success() { Ok(()) } else { Err(Refusal::new(format!("{}.", failed_to_compile(name)))) }
 }
 
 fn listed<'a>(types: impl Iterator<Item = &'a ProcessType>) -> String {

@@ -15,8 +15,9 @@ use ruko_sys::{AtPath, PathError};
 
 use crate::buildpack::fetch::Source;
 use crate::buildpack::reference::Reference;
-use crate::buildpack::{Buildpack, Detected, Directories};
-use crate::env::{Environment, Facts};
+use crate::buildpack::survey::Survey;
+use crate::buildpack::{Buildpack, Directories};
+use crate::env::{Environment, Facts, Timeouts};
 use crate::git::Repository;
 use crate::layout::Layout;
 use crate::output::{Lines, Output};
@@ -292,15 +293,13 @@ fn judge(repository: &Repository, deploy_refs: &[String]) -> Result<Exit, Fault>
 
 fn detect(layout: &Layout, app: &Path, facts: &BuildFacts) -> Result<Exit, Fault> {
     let none = BTreeMap::new();
-    let source = Source { shipped: &layout.buildpacks, env: &none };
-    let env = facts.environment(layout);
-    for name in source.names()? {
-        if let Detected::Yes(said) = Buildpack::new(source.path(&name)).detect(app, &env)? {
-            writeln!(io::stdout().lock(), "{name}\t{said}")?;
-            return Ok(Exit::Ok);
-        }
-    }
-    Err(Fault::refused("no buildpack recognises the app"))
+    let source = Source { shipped: &layout.buildpacks, env: &none, timeouts: Timeouts::default() };
+    let survey = Survey::of(&source, app, &facts.environment(layout))?;
+    let Some((shipped, said)) = survey.takers.first() else {
+        return Err(Fault::refused("no buildpack recognises the app"));
+    };
+    writeln!(io::stdout().lock(), "{}\t{said}", shipped.name)?;
+    Ok(Exit::Ok)
 }
 
 fn compile(
@@ -313,7 +312,8 @@ fn compile(
     let copy =
         tempfile::Builder::new().prefix("buildpack_").tempdir_in(&layout.tmp).at("write to", &layout.tmp)?;
     let dir = copy.path().join("buildpack");
-    Source { shipped: &layout.buildpacks, env: &none }.fetch(reference, &dir)?;
+    let source = Source { shipped: &layout.buildpacks, env: &none, timeouts: Timeouts::default() };
+    source.fetch(reference, &dir)?;
     let mut output = Output::stdout();
     let mut lines = Lines::default();
     let sink = &mut |bytes: &[u8]| lines.push(bytes, &mut |line| output.build_line(line));

@@ -31,6 +31,44 @@ pub struct Facts<'a> {
     pub extra: &'a BTreeMap<String, String>,
 }
 
+/// How long a download may take, by the variables that Heroku's buildpacks read as well. Theirs are shorter than a
+/// slow mirror needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect, in seconds.
+    pub connect: u32,
+    /// In all, in seconds.
+    pub total: u32,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: 30, total: 600 }
+    }
+}
+
+impl Timeouts {
+    const NAMES: [&str; 2] = ["CURL_CONNECT_TIMEOUT", "CURL_TIMEOUT"];
+    /// No download takes longer, whatever an app says.
+    const MOST: u32 = 3600;
+
+    /// What these say, the later ones before the earlier ones; what is no number of seconds says nothing.
+    pub fn of<'a>(vars: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut timeouts = Self::default();
+        for (name, value) in vars {
+            let Some(seconds) = value.trim().parse().ok().filter(|s| (1..=Self::MOST).contains(s)) else {
+                continue;
+            };
+            match Self::NAMES.iter().position(|known| name == *known) {
+                Some(0) => timeouts.connect = seconds,
+                Some(_) => timeouts.total = seconds,
+                None => {}
+            }
+        }
+        timeouts
+    }
+}
+
 /// Names that `[build.env]` does not override.
 const OURS: [&str; 5] = ["HOME", "STACK", "SOURCE_VERSION", "REQUEST_ID", "PATH"];
 
@@ -43,9 +81,10 @@ impl Environment {
     pub fn new(facts: &Facts<'_>) -> Self {
         let mut vars: BTreeMap<OsString, OsString> = BTreeMap::new();
         let mut set = |name: &str, value: &OsStr| vars.insert(name.into(), value.to_owned());
-        // The time limits that Heroku's buildpacks read; theirs are shorter than a slow mirror needs.
-        set("CURL_CONNECT_TIMEOUT", "30".as_ref());
-        set("CURL_TIMEOUT", "600".as_ref());
+        let Timeouts { connect, total } = Timeouts::default();
+        for (name, seconds) in Timeouts::NAMES.into_iter().zip([connect, total]) {
+            set(name, seconds.to_string().as_ref());
+        }
         set("LANG", "C.UTF-8".as_ref());
         for (name, value) in facts.extra.iter().filter(|(name, _)| may_be_set(name)) {
             set(name, value.as_ref());
@@ -172,6 +211,17 @@ mod tests {
             ]
         );
         assert!(out.contains("HOME=/app\n") && out.contains("STACK=openruko-12\n"));
+    }
+
+    #[test]
+    fn how_long_a_download_may_take_can_be_said_in_seconds() {
+        let of = |vars: &[(&str, &str)]| Timeouts::of(vars.iter().copied());
+        let said =
+            [("CURL_TIMEOUT", "5"), ("X", "7"), ("CURL_TIMEOUT", " 9\n"), ("CURL_CONNECT_TIMEOUT", "2")];
+        assert_eq!(of(&said), Timeouts { connect: 2, total: 9 });
+        for nonsense in ["", "0", "-1", "x", "3601", "1.5"] {
+            assert_eq!(of(&[("CURL_TIMEOUT", nonsense)]), Timeouts::default(), "{nonsense}");
+        }
     }
 
     #[test]

@@ -61,18 +61,47 @@ pub fn stream(mut command: Command, sink: &mut (dyn FnMut(&[u8]) + Send)) -> io:
 ///
 /// # Errors
 /// It cannot be started or waited for.
-pub fn capture(mut command: Command, limit: usize) -> io::Result<Captured> {
+pub fn capture(command: Command, limit: usize) -> io::Result<Captured> {
+    let mut captured = capture_all([command], limit)?;
+    captured.pop().ok_or_else(|| io::Error::other("there was no command to run"))
+}
+
+/// Runs commands beside each other, and gives what each of them said in their order. Leftovers are those of all.
+///
+/// # Errors
+/// One of them cannot be started or waited for.
+pub fn capture_all(commands: impl IntoIterator<Item = Command>, limit: usize) -> io::Result<Vec<Captured>> {
+    let started: io::Result<Vec<_>> = commands.into_iter().map(start_captured).collect();
+    let (mut children, streams): (Vec<Child>, Vec<_>) = match started {
+        Ok(started) => started.into_iter().unzip(),
+        Err(e) => {
+            kill_descendants();
+            return Err(e);
+        }
+    };
+    std::thread::scope(|scope| {
+        let reading: Vec<_> = streams
+            .into_iter()
+            .map(|streams: [PipeReader; 2]| streams.map(|stream| scope.spawn(move || keep(stream, limit))))
+            .collect();
+        let statuses: io::Result<Vec<_>> = children.iter_mut().map(Child::wait).collect();
+        let leftovers = kill_descendants();
+        let said = reading.into_iter().map(|streams| streams.map(|stream| stream.join().unwrap_or_default()));
+        let captured = |(status, [stdout, stderr]): (ExitStatus, [Vec<u8>; 2])| Captured {
+            ended: Ended { status, leftovers },
+            stdout,
+            stderr,
+        };
+        Ok(statuses?.into_iter().zip(said).map(captured).collect())
+    })
+}
+
+/// Starts a command, and gives the reading ends of its two streams.
+fn start_captured(mut command: Command) -> io::Result<(Child, [PipeReader; 2])> {
     let (stdout, to_stdout) = io::pipe()?;
     let (stderr, to_stderr) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(to_stdout).stderr(to_stderr);
-    let child = start(command)?;
-    std::thread::scope(|scope| {
-        let stdout = scope.spawn(move || keep(stdout, limit));
-        let stderr = scope.spawn(move || keep(stderr, limit));
-        let ended = wait(child)?;
-        let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
-        Ok(Captured { ended, stdout, stderr })
-    })
+    Ok((start(command)?, [stdout, stderr]))
 }
 
 /// Starts it in a session of its own, as the first to be killed when memory runs out: then the build fails

@@ -83,6 +83,13 @@ impl Output {
         }
     }
 
+    /// What stands in the build's record alone: nobody who waits for the push needs it.
+    pub fn note(&mut self, text: impl std::fmt::Display) {
+        if let Some(record) = &self.record {
+            record.push(&format!("{}\n", message::detail(text)));
+        }
+    }
+
     fn line(&mut self, line: &str) {
         // One write a line: the far end shows what it gets as it gets it, and must not get half a line.
         let line = format!("{line}\n");

@@ -28,8 +28,11 @@ pub struct Release {
 
 /// Reads the first document. What is no YAML ends it with a warning; what came before it counts.
 pub fn parse(document: &[u8]) -> Release {
-    let text = String::from_utf8_lossy(document);
     let mut reader = Reader::default();
+    if document.len() > MAX_BYTES {
+        reader.warn(format!("is longer than {MAX_BYTES} bytes, and only these are read"));
+    }
+    let text = String::from_utf8_lossy(&document[..document.len().min(MAX_BYTES)]);
     for event in Parser::new_from_str(&text) {
         match event {
             Ok((Event::DocumentEnd, _)) => break,
@@ -194,6 +197,22 @@ mod tests {
     fn what_is_no_yaml_is_a_warning() {
         let release = parse(b"default_process_types: {web: a}\n\tx: ][");
         assert_eq!(release.warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_document_that_is_too_long_is_read_as_far_as_it_may_be() {
+        let document = format!("default_process_types: {{web: a}}\n# {}", "x".repeat(MAX_BYTES));
+        let release = parse(document.as_bytes());
+        assert_eq!(release.default_process_types.len(), 1);
+        assert_eq!(release.warnings, ["is longer than 65536 bytes, and only these are read"]);
+    }
+
+    #[test]
+    fn depth_costs_nothing() {
+        for open in ["[", "{a: ", "- ", "? "] {
+            let document = format!("default_process_types: {{web: a}}\nx: \n  {}", open.repeat(MAX_BYTES));
+            parse(document.as_bytes());
+        }
     }
 
     #[test]

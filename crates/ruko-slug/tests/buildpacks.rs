@@ -298,6 +298,13 @@ fn the_first_buildpack_in_order_takes_an_app() {
     for (files, name) in [
         (&["package.json", "requirements.txt", "index.html", "Procfile"][..], "Node.js"),
         (&["requirements.txt", "index.html", "Procfile"], "Python"),
+        // Rails brings a package.json, Laravel as well; a site in front of a program is the program's.
+        (&["Gemfile", "package.json", "index.html"], "Ruby"),
+        (&["pom.xml", "composer.json"], "Java"),
+        (&["composer.json", "go.mod"], "PHP"),
+        (&["index.php"], "PHP"),
+        (&["go.mod", "Cargo.toml", "index.html"], "Go"),
+        (&["Cargo.toml", "static.json"], "Rust"),
         (&["public/index.html", "Procfile"], "Static site"),
         (&["Procfile"], "Procfile"),
     ] {
@@ -311,4 +318,64 @@ fn the_first_buildpack_in_order_takes_an_app() {
         let said = String::from_utf8(out.stdout).unwrap();
         assert_eq!(said.trim_end().split('\t').nth(1), Some(name));
     }
+}
+
+/// The PATH of a stack that has what every stack has, and no language.
+fn poor_stack(world: &World) -> PathBuf {
+    let path = world.path("poor");
+    fs::create_dir(&path).unwrap();
+    for program in
+        ["basename", "bash", "cat", "cp", "cut", "dirname", "env", "head", "mkdir", "rm", "sed", "sh", "tr"]
+    {
+        std::os::unix::fs::symlink(format!("/usr/bin/{program}"), path.join(program)).unwrap();
+    }
+    path
+}
+
+#[test]
+fn a_stack_without_the_language_says_what_to_install() {
+    let world = World::new();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../buildpacks");
+    let path = poor_stack(&world);
+    let app =
+        world.app(&[("pom.xml", ""), ("Gemfile", ""), ("go.mod", ""), ("Cargo.toml", ""), ("index.php", "")]);
+    for (buildpack, first_line) in [
+        (
+            "ruby",
+            " !     This stack has no Ruby (ruby is missing): install ruby and ruby-bundler on the node, or use a stack",
+        ),
+        ("go", " !     This stack has no Go (go is missing): install golang-go on the node, or use a stack"),
+        (
+            "rust",
+            " !     This stack has no Rust (cargo is missing): install cargo (or cargo-web, which is newer) on the node, or use a stack",
+        ),
+        ("php", " !     This stack has no PHP (php is missing): install php-cli on the node, or use a stack"),
+        (
+            "java",
+            " !     This stack has no Java (java is missing): install default-jdk-headless on the node, or use a stack",
+        ),
+    ] {
+        let mut compile = Command::new(shipped.join(buildpack).join("bin/compile"));
+        compile.args([&app, &world.path("cache"), &world.path("env")]).env_clear().env("PATH", &path);
+        let out = compile.output().unwrap();
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(1), "{buildpack}: {said}");
+        assert_eq!(said.lines().collect::<Vec<_>>(), [first_line, " !     that has it."], "{buildpack}");
+        assert!(out.stdout.is_empty());
+    }
+}
+
+#[test]
+fn buildpacks_that_share_a_script_have_the_same() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../buildpacks");
+    let script = |buildpack: &str| {
+        let text = fs::read_to_string(shipped.join(buildpack).join("lib/env.sh")).unwrap();
+        // Which names are kept from config vars differs with the language.
+        text.lines().filter(|line| !line.starts_with("denied=")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = script("ruby");
+    for buildpack in ["go", "rust", "php", "java"] {
+        assert_eq!(script(buildpack), all, "{buildpack}");
+    }
+    assert!(all.starts_with(&script("nodejs")) && all.starts_with(&script("python")));
 }

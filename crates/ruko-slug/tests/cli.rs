@@ -74,12 +74,12 @@ fn types_merge_a_release_document() {
 #[test]
 fn compile_runs_a_buildpack_alone() {
     let world = World::new();
-    let app = world.app(&[("Procfile", "web: a\n"), ("Gemfile", "")]);
+    let app = world.app(&[("Procfile", "web: a\n"), ("mix.exs", "")]);
     let container = world.container();
     let (dir, tmp) = (app.to_str().unwrap(), container.dir.join("tmp"));
     let tmp = tmp.to_str().unwrap();
     let out = container.run(&["compile", dir, tmp, tmp, "--buildpack", "procfile"]);
-    assert!(stdout(&out).contains("Gemfile is there"), "{out:?}");
+    assert!(stdout(&out).contains("mix.exs is there"), "{out:?}");
     let why = stderr(&container.run(&["compile", dir, tmp, tmp, "--buildpack", "none"]), 1);
     assert!(why.contains("no buildpack named `none` ships"), "{why}");
 }

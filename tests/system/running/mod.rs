@@ -1,8 +1,10 @@
 //! What runs: deploys, dynos, logs and one-off dynos, on a world that has a host and a router.
 
+mod contract;
 mod crashes;
 mod deploys;
 mod dynos;
+mod languages;
 mod logs;
 mod node;
 mod one_offs;
@@ -19,8 +21,18 @@ use crate::Test;
 
 /// Every test of what runs.
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
-    [crashes::TESTS, deploys::TESTS, dynos::TESTS, logs::TESTS, node::TESTS, one_offs::TESTS, sleep::TESTS]
-        .concat()
+    [
+        contract::TESTS,
+        crashes::TESTS,
+        deploys::TESTS,
+        dynos::TESTS,
+        languages::TESTS,
+        logs::TESTS,
+        node::TESTS,
+        one_offs::TESTS,
+        sleep::TESTS,
+    ]
+    .concat()
 }
 
 /// Bounds that can be met within seconds.

@@ -11,17 +11,15 @@ use ruko_core::exit::{chain, one_line};
 use ruko_sys::{AtPath, PathError, Tool, ToolError};
 
 use super::reference::{Reference, Url};
+use crate::env::Timeouts;
 use crate::git;
 
 /// The scripts of a buildpack that are run.
-const SCRIPTS: [&str; 3] = ["detect", "compile", "release"];
+const SCRIPTS: [&str; 4] = ["detect", "compile", "release", "report"];
 
 /// What an unpacked buildpack may hold.
 const LIMITS: Limits =
     Limits { bytes: 2 << 30, entries: 200_000, path_bytes: Limits::PATH_BYTES, links: LinkRule::Inside };
-
-/// Seconds that a download may take, and that it may take to connect.
-const CURL_TIMES: [&str; 4] = ["--connect-timeout", "30", "--max-time", "300"];
 
 /// Why a buildpack could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +43,15 @@ pub enum FetchError {
     Path(#[from] PathError),
 }
 
+/// A buildpack that ships.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shipped {
+    /// Its name.
+    pub name: String,
+    /// It stands after `*` in the order: it takes what no other does, and is no rival of those that do.
+    pub last_resort: bool,
+}
+
 /// Where buildpacks come from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -52,16 +59,17 @@ pub struct Source<'a> {
     pub shipped: &'a Path,
     /// How the network is reached: `[build.env]`.
     pub env: &'a BTreeMap<String, String>,
+    /// How long a download may take.
+    pub timeouts: Timeouts,
 }
 
 impl Source<'_> {
-    /// The names of the buildpacks that ship, in the order in which they are asked: that of the file
-    /// `ORDER` beside them, one name a line, where `*` stands for all that it does not name. Without the
-    /// file, by name.
+    /// The buildpacks that ship, in the order of the file `ORDER` beside them, one name a line, where `*` stands
+    /// for all that it does not name. Without the file, by name.
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub fn names(&self) -> Result<Vec<String>, PathError> {
+    pub fn shipped(&self) -> Result<Vec<Shipped>, PathError> {
         let entries = fs::read_dir(self.shipped).at("read", self.shipped)?;
         let is_buildpack = |path: PathBuf| path.join("bin/detect").is_file().then_some(path);
         let mut found: Vec<String> = entries
@@ -96,43 +104,54 @@ impl Source<'_> {
     }
 
     fn copy(&self, name: &str, into: &Path) -> Result<(), FetchError> {
-        let names = self.names()?;
+        let names: Vec<String> = self.shipped()?.into_iter().map(|shipped| shipped.name).collect();
         if !names.iter().any(|shipped| shipped == name) {
             return Err(FetchError::NotShipped(name.to_owned(), names.join(", ")));
         }
         Ok(copy_tree(&self.path(name), into)?)
     }
 
-    /// git as it fetches: it may ask nobody, and may speak nothing that runs commands.
+    /// git as it fetches: it may ask nobody, and may speak nothing that runs commands. The host may say which ssh it
+    /// uses, with which key.
     fn git(&self) -> Tool {
-        let tool = self.env.iter().fold(git::plain(), |tool, (name, value)| tool.env(name, value));
-        tool.env("GIT_ALLOW_PROTOCOL", "https:http:git:ssh:file")
+        let tool = git::plain()
             .env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
             .env("GIT_HTTP_LOW_SPEED_LIMIT", "1000")
-            .env("GIT_HTTP_LOW_SPEED_TIME", "60")
-            .args(["-c", "advice.detachedHead=false", "-c", "gc.auto=0"])
+            .env("GIT_HTTP_LOW_SPEED_TIME", "60");
+        let tool = self.env.iter().fold(tool, |tool, (name, value)| tool.env(name, value));
+        tool.env("GIT_ALLOW_PROTOCOL", "https:http:git:ssh:file").args([
+            "-c",
+            "advice.detachedHead=false",
+            "-c",
+            "gc.auto=0",
+        ])
     }
 
     /// As little as possible first: one commit of a branch or tag, then the commit of that id. Servers that
     /// give neither are asked for everything.
     fn clone(&self, url: &Url, revision: Option<&str>, into: &Path) -> Result<(), FetchError> {
-        let shallow = self.git().args([
-            "clone",
-            "--quiet",
-            "--depth=1",
-            "--recurse-submodules",
-            "--shallow-submodules",
-        ]);
-        let Some(revision) = revision else {
-            return failed(url, shallow.arg("--").arg(url.secret()).arg(into).run());
+        let little = match revision {
+            None => self.shallow().arg("--").arg(url.secret()).arg(into).run(),
+            Some(revision) => {
+                let branch = self.shallow().arg(format!("--branch={revision}"));
+                let branch = branch.arg("--").arg(url.secret()).arg(into).run();
+                branch.or_else(|_| self.fetch_commit(url, revision, into))
+            }
         };
-        let branch = shallow.arg(format!("--branch={revision}")).arg("--").arg(url.secret()).arg(into);
-        if branch.run().is_ok() || self.fetch_commit(url, revision, into).is_ok() {
+        if little.is_ok() {
             return Ok(());
         }
         let _ = fs::remove_dir_all(into);
-        failed(url, self.git().args(["clone", "--quiet", "--"]).arg(url.secret()).arg(into).run())?;
-        self.check_out(revision, into).or_else(|e| failed(url, Err(e)))
+        let all = self.git().args(["clone", "--quiet", "--"]).arg(url.secret()).arg(into).run();
+        let all = all.and_then(|()| match revision {
+            None => self.fill_submodules(into),
+            Some(revision) => self.check_out(revision, into),
+        });
+        failed(url, all)
+    }
+
+    fn shallow(&self) -> Tool {
+        self.git().args(["clone", "--quiet", "--depth=1", "--recurse-submodules", "--shallow-submodules"])
     }
 
     fn fetch_commit(&self, url: &Url, id: &str, into: &Path) -> Result<(), ToolError> {
@@ -148,7 +167,11 @@ impl Source<'_> {
         // A branch of the remote is known here by its remote name only.
         let checkout = |revision: &str| git().args(["checkout", "--quiet", "--detach", revision, "--"]).run();
         checkout(&format!("refs/remotes/origin/{revision}")).or_else(|_| checkout(revision))?;
-        git().args(["submodule", "--quiet", "update", "--init", "--recursive"]).run()
+        self.fill_submodules(into)
+    }
+
+    fn fill_submodules(&self, into: &Path) -> Result<(), ToolError> {
+        self.git().arg("-C").arg(into).args(["submodule", "--quiet", "update", "--init", "--recursive"]).run()
     }
 
     fn unpack(&self, url: &Url, into: &Path) -> Result<(), FetchError> {
@@ -159,7 +182,9 @@ impl Source<'_> {
         let tool =
             tool.args(["--disable", "--fail", "--silent", "--show-error", "--location", "--retry", "3"]);
         let mut command = tool
-            .args(CURL_TIMES)
+            .args(["--connect-timeout", &self.timeouts.connect.to_string()])
+            .args(["--max-time", &self.timeouts.total.to_string()])
+            .args(["--retry-max-time", &self.timeouts.total.to_string()])
             .args(["--proto", "=https,http,file", "--"])
             .arg(url.secret())
             .into_command();
@@ -234,15 +259,19 @@ fn make_executable(buildpack: &Path) -> Result<(), FetchError> {
     Ok(())
 }
 
-fn in_order(order: &str, found: &[String]) -> Vec<String> {
+fn in_order(order: &str, found: &[String]) -> Vec<Shipped> {
     let listed: Vec<&str> =
         order.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let others = || found.iter().filter(|name| !listed.contains(&name.as_str()));
-    let of_line = |line: &&str| match *line {
-        "*" => others().cloned().collect(),
-        name => found.iter().filter(|found| *found == name).cloned().collect::<Vec<_>>(),
+    let others = listed.iter().position(|line| *line == "*").unwrap_or(listed.len());
+    let names = |line: &str| -> Vec<String> {
+        let named =
+            |name: &&String| if line == "*" { !listed.contains(&name.as_str()) } else { *name == line };
+        found.iter().filter(named).cloned().collect()
     };
-    listed.iter().flat_map(of_line).collect()
+    let of_line = |(at, line): (usize, &&str)| {
+        names(line).into_iter().map(move |name| Shipped { name, last_resort: at > others })
+    };
+    listed.iter().enumerate().flat_map(of_line).collect()
 }
 
 #[cfg(test)]
@@ -253,9 +282,14 @@ mod tests {
     fn the_order_file_says_who_is_asked_first_and_last() {
         let found = ["a", "nodejs", "procfile", "python", "z"].map(str::to_owned);
         let order = "# first match wins\nnodejs\npython\nnot-there\n*\nprocfile\n";
-        assert_eq!(in_order(order, &found), ["nodejs", "python", "a", "z", "procfile"]);
-        assert_eq!(in_order("*", &found), found);
-        assert!(in_order("", &found).is_empty());
+        let names =
+            |order| in_order(order, &found).into_iter().map(|shipped| shipped.name).collect::<Vec<_>>();
+        assert_eq!(names(order), ["nodejs", "python", "a", "z", "procfile"]);
+        assert_eq!(names("*"), found);
+        assert!(names("").is_empty());
+        let last: Vec<_> =
+            in_order(order, &found).into_iter().filter(|shipped| shipped.last_resort).collect();
+        assert_eq!(last, [Shipped { name: "procfile".into(), last_resort: true }]);
     }
 
     #[test]
