@@ -33,6 +33,7 @@ use crate::refusal::{Refusal, Refuse};
 use crate::slugignore::SlugIgnore;
 use crate::snapshot::{self, Refs};
 use crate::source;
+use crate::stack;
 
 /// What an app's list of buildpacks may hold.
 const MAX_BUILDPACKS: usize = 20;
@@ -308,7 +309,7 @@ impl<'a> Build<'a> {
     fn environment(&self) -> Environment {
         Environment::new(&Facts {
             home: &self.layout.home,
-            stack: &self.request.stack,
+            stack: &stack::value(self.request.heroku_stack.as_ref(), &self.request.stack),
             source_version: self.version,
             request_id: &self.request.request_id,
             extra: &self.request.env,
