@@ -26,7 +26,8 @@ preserved = $(subst $(empty) $(empty),$(comma),$(strip $(CLOSED_NETWORK)))
 ROOT  := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=$(preserved))
 
 # What runs: containers, the network for them, git over ssh.
-RUN_PACKAGES   = lxc uidmap nftables iproute2 e2fsprogs squashfs-tools openssh-server openssh-client git sudo
+RUN_PACKAGES   = lxc uidmap nftables iproute2 e2fsprogs squashfs-tools mmdebstrap openssh-server openssh-client \
+  git sudo
 # What builds find in a container, since it shares the host's /usr.
 STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq openssl python3 python3-dev \
   python3-pip tar xz-utils
@@ -41,7 +42,8 @@ DEV_PACKAGES   = cmake gcc libc6-dev make postgresql shellcheck python3-venv
 BENCH_PACKAGES = nginx-light haproxy wrk
 
 SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh buildpacks/*/bin/* demo/*.sh tests/*/*.sh \
-  tests/fixtures/buildpacks/*/bin/* fuzz/*.sh crates/*/src/*.sh) .ci/run
+  tests/fixtures/buildpacks/*/bin/* fuzz/*.sh crates/*/src/*.sh) .ci/run \
+  .cargo/rustc-static-tools
 
 .PHONY: help deps languages build install demo test need-root lint unit system fuzz-api fuzz bench clean
 

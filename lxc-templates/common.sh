@@ -1,5 +1,5 @@
-# What the templates of openruko have in common: a root file system that holds next to nothing of its own and
-# shows the host's /usr read-only. Sourced by them; POSIX sh.
+# What the templates of openruko have in common: a root file system that either holds next to nothing of its own and
+# shows the host's /usr read-only, or is laid over a stack. Sourced by them; POSIX sh.
 #
 # They must stay quick, since people wait for them: a handful of processes, everything else with what the shell
 # has built in.
@@ -63,9 +63,6 @@ read_arguments() {
 	rootfs=${rootfs:-$path/rootfs}
 	case $path:$rootfs in /*:/*) ;; *) fail '--path and --rootfs must be absolute' ;; esac
 	[ -d "$rootfs" ] || mkdir "$rootfs"
-	for link in bin sbin lib; do
-		[ -L "/$link" ] || fail "/$link is not a link into /usr: only hosts with a merged /usr can be shared"
-	done
 }
 
 # What of the host's /etc is shown: what programs in /usr need to work, nothing that can hold a secret or
@@ -88,9 +85,15 @@ copy() { # FROM TO, without a process of its own
 	done <"$1" >"$2"
 }
 
+# Directories of the container below which nothing can be made, since the host's are shown there.
+shared=''
+
 # The root file system, whose user with id 1000 has this name, with further directories and users. Afterwards it is
 # the working directory.
 lay_out() { # USER DIRECTORIES PASSWD-LINES
+	for link in bin sbin lib; do
+		[ -L "/$link" ] || fail "/$link is not a link into /usr: only hosts with a merged /usr can be shared"
+	done
 	umask 022
 	cd /etc
 	shared_dirs='' shared_files=''
@@ -115,18 +118,57 @@ lay_out() { # USER DIRECTORIES PASSWD-LINES
 	# shellcheck disable=SC2086
 	ln -s $links .
 	ln -s ../usr/lib/os-release etc/os-release
+	write_etc "$1" "$3" '' ''
+
+	bind /usr usr
+	for entry in $shared_dirs $shared_files; do
+		bind "/$entry" "$entry"
+	done
+	# shellcheck disable=SC2034
+	shared="usr $shared_dirs"
+}
+
+# The same over a stack: a whole root file system, which is only read. What is made here lies over it, or in it if it
+# is the root file system itself.
+lay_out_over() { # STACK USER DIRECTORIES PASSWD-LINES
+	[ -d "$1/usr" ] || fail "there is no stack at $1"
+	umask 022
+	users=$(others "$1/etc/passwd") groups=$(others "$1/etc/group")
+	cd "$rootfs"
+	# What a stack may have there may be a link out of it.
+	[ "$1" != "$rootfs" ] || rm -rf etc/ssh etc/passwd etc/group etc/nsswitch.conf etc/profile etc/hostname etc/hosts \
+		etc/resolv.conf
+	# shellcheck disable=SC2086
+	mkdir -p dev proc sys run/lock tmp root home app opt/openruko etc/profile.d var/empty var/tmp $3
+	write_etc "$2" "$4" "${users:+$users$newline}" "${groups:+$groups$newline}"
+}
+
+# The entries of a passwd or group file that have neither a name nor an id that is ours.
+others() { # FILE
+	[ -r "$1" ] || return 0
+	while IFS= read -r line || [ -n "$line" ]; do
+		id=${line#*:*:}
+		case ${line%%:*}:${id%%:*} in
+		root:* | sshd:* | tty:* | build:* | dyno:* | nobody:* | nogroup:* | *:0 | *:5 | *:101 | *:1000 | *:65534) ;;
+		*) printf '%s\n' "$line" ;;
+		esac
+	done <"$1"
+}
+
+# What every container has, in the working directory, with further entries of the stack's.
+write_etc() { # USER PASSWD-LINES STACK-PASSWD-LINES STACK-GROUP-LINES
 	chmod 1777 tmp var/tmp run/lock
 	chmod 700 root
 
 	printf '%s' "root:*:0:0:root:/root:/bin/sh
-${3}$1:*:1000:1000::/app:/bin/sh
+${2}$1:*:1000:1000::/app:/bin/sh
 nobody:*:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
-" >etc/passwd
+$3" >etc/passwd
 	printf '%s' "root:*:0:
 tty:*:5:
 $1:*:1000:
 nogroup:*:65534:
-" >etc/group
+$4" >etc/group
 	printf '%s' 'passwd: files
 group: files
 shadow: files
@@ -147,11 +189,6 @@ unset file
 	printf '%s\n' "$name" >etc/hostname
 	printf '127.0.0.1 localhost\n127.0.1.1 %s\n::1 localhost ip6-localhost\n' "$name" >etc/hosts
 	[ ! -r "$resolv_conf" ] || copy "$resolv_conf" etc/resolv.conf
-
-	bind /usr usr
-	for entry in $shared_dirs $shared_files; do
-		bind "/$entry" "$entry"
-	done
 }
 
 # Control groups are shown read-only, so that run-times size themselves by the limits and not by the host

@@ -38,6 +38,7 @@ mod running;
 pub mod server;
 pub mod settings;
 mod sleep;
+mod stacks;
 mod store;
 mod throttle;
 mod token;

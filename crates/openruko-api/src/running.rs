@@ -82,6 +82,7 @@ async fn bare(
             stored: slug.stored.clone(),
             commit: slug.commit.as_ref().map(ToString::to_string),
         }),
+        stack: settings.stacks.to_run(&slug.stack),
         config_vars,
         release_phase: None,
         processes: Vec::new(),

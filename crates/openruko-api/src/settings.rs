@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use ruko_core::config::{ApiConfig, BuildLimits, PublicConfig};
 use ruko_core::names::is_ref_name;
-use ruko_core::{AppName, PushId, StackName, TemplateName};
+use ruko_core::{AppName, PushId};
 use ruko_http::{Bounds, Listen};
 
 use crate::auth::{Component, Tokens};
 use crate::database::{BadDatabase, plain_path};
 use crate::dyno_size::Sizes;
+use crate::stacks::Stacks;
 use crate::store::Place;
 
 /// The longest term of a lease: so long would an app be closed after a crash.
@@ -45,8 +46,7 @@ pub struct Settings {
     pub(crate) logs: Option<PathBuf>,
     pub(crate) url: String,
     pub(crate) web_url: String,
-    pub(crate) stack: StackName,
-    pub(crate) template: TemplateName,
+    pub(crate) stacks: Stacks,
     pub(crate) deploy_refs: Vec<String>,
     pub(crate) lease: Duration,
     pub(crate) tokens: Tokens,
@@ -128,8 +128,7 @@ impl TryFrom<&ApiConfig> for Settings {
             logs: absolute("logs", config.logs.as_deref())?,
             url: url("url", &config.url)?,
             web_url: app_url("web_url", &config.web_url)?,
-            stack: config.stack.clone(),
-            template: config.template.clone(),
+            stacks: Stacks::from(config),
             deploy_refs: deploy_refs(&config.deploy_refs)?,
             lease: lease(config.lease_seconds)?,
             runs_dynos: tokens.has(Component::Host),

@@ -73,9 +73,8 @@ impl Site {
         }
         chown(self.dir.join("slugs"), Some(self.git.0), Some(self.git.1)).unwrap();
         let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        for name in ["openruko-build", "openruko-dyno", "common.sh", "openruko.seccomp"] {
-            let template = crates.join("../lxc-templates").join(name);
-            fs::copy(template, self.dir.join("templates").join(name)).unwrap();
+        for file in fs::read_dir(crates.join("../lxc-templates")).unwrap().flatten() {
+            fs::copy(file.path(), self.dir.join("templates").join(file.file_name())).unwrap();
         }
         let built = Path::new(env!("CARGO_BIN_EXE_openruko-host")).parent().unwrap();
         for (name, to) in [("ruko-dyno", "tools/ruko-dyno"), ("ruko-container", "ruko-container")] {

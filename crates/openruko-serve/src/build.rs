@@ -11,7 +11,7 @@ use crate::events::Events;
 use crate::host::{Outcome, PushHost};
 use crate::lease::Lease;
 use crate::push::finish;
-use crate::session::{Cut, Running, Session};
+use crate::session::{Base, Cut, Running, Session};
 use crate::terminal;
 
 /// Carries out the push on stdin, which a runner has taken up and which has its app's lease.
@@ -21,7 +21,7 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Fault> {
     let lease = Lease::keep(&context.api, &push, events.sender());
     let running = Session::begin(context, events)
         .map_err(|fault| Cut::not_started(fault.message))
-        .and_then(|session| session.start(push.push.container(), push.template.clone(), &push.limits));
+        .and_then(|session| session.start(push.push.container(), Base::from(&push), &push.limits));
     match running {
         Ok(running) => Ok(build(context, &push, lease, running)),
         Err(cut) => {

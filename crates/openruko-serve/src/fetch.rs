@@ -11,7 +11,7 @@ use crate::ending::{api_down, denied, end, not_begun, not_started, passed_on};
 use crate::events::Events;
 use crate::host::FetchHost;
 use crate::request::Request;
-use crate::session::Session;
+use crate::session::{Base, Session};
 
 /// Runs a fetch to its end.
 pub(crate) fn run(
@@ -23,8 +23,8 @@ pub(crate) fn run(
     let fetch = context.api.open_fetch(&request.app, user).map_err(|why| api_down(&why))?;
     let fetch = fetch.ok_or_else(|| denied(&request.app))?;
     let session = Session::begin(context, events).map_err(not_begun)?;
-    let Fetch { template, limits, repo, .. } = fetch;
-    match session.start(ContainerName::generate("fetch"), template, &limits) {
+    let Fetch { template, stack_image: stack, limits, repo, .. } = fetch;
+    match session.start(ContainerName::generate("fetch"), Base { template, stack }, &limits) {
         Ok(running) => {
             let host = FetchHost { layers: &repo };
             Ok(running.git(context, request, &host).map_or_else(end, passed_on))

@@ -258,6 +258,7 @@ impl Host for PushHost<'_> {
             request_id: push.request_id.clone(),
             app: push.app.name.clone(),
             stack: push.stack.clone(),
+            heroku_stack: push.heroku_stack.clone(),
             config_vars: push.config_vars.clone(),
             buildpacks: push.buildpacks.clone(),
             deploy_refs: push.deploy_refs.clone(),
@@ -451,7 +452,7 @@ fn judge_tarball(push: &Push, objects: &Objects, request: CommitRequest) -> Resu
     };
     let Some(slug) = objects.slug.clone() else { return refuse("The slug was not stored.") };
     judge_manifest(&manifest)?;
-    let release = Some(CommitRelease { slug, manifest });
+    let release = Some(CommitRelease { slug, manifest, stack: push.stack.clone() });
     Ok(Commit { base_version: push.repo.version, repo: None, refs, release })
 }
 
@@ -473,7 +474,7 @@ fn judge_push(push: &Push, objects: &Objects, request: CommitRequest) -> Result<
         (Some(manifest), Some(slug), true) => {
             judge_head(push, &request.refs, manifest.head.as_ref())?;
             judge_manifest(&manifest)?;
-            Some(CommitRelease { slug, manifest })
+            Some(CommitRelease { slug, manifest, stack: push.stack.clone() })
         }
         (Some(_), None, _) => return refuse("The slug was not stored."),
         (None, _, true) => return refuse("A deployed branch moves only together with its release."),
@@ -552,6 +553,8 @@ mod tests {
             user: "alice".parse().unwrap(),
             stack: "openruko-12".parse().unwrap(),
             template: "openruko-build".parse().unwrap(),
+            stack_image: None,
+            heroku_stack: None,
             repo: RepoPlace { version: 3, get: vec![], put: "file:///r".into() },
             slug: SlugPlace { put: "file:///s".into(), max_bytes: 1 },
             cache: CachePlace { get: "file:///c".into(), put: "file:///c".into() },

@@ -14,7 +14,7 @@ use crate::finish::Plan;
 use crate::host::{Outcome, PushHost};
 use crate::lease::Lease;
 use crate::request::Request;
-use crate::session::{self, Cut, Running, Session};
+use crate::session::{self, Base, Cut, Running, Session};
 use crate::terminal;
 
 /// How long one question for the lease may wait at the API. Short, so that a client that goes away is
@@ -38,7 +38,7 @@ pub(crate) fn run(
     let session = Session::begin(context, events).map_err(not_begun)?;
     let Some(push) = open(context, user, app, &session)? else { return Ok(Exit::Refused.into()) };
     let lease = Lease::keep(&context.api, &push, session.events.sender());
-    match session.start(push.push.container(), push.template.clone(), &push.limits) {
+    match session.start(push.push.container(), Base::from(&push), &push.limits) {
         Ok(running) => Ok(build(context, request, &push, lease, running)),
         Err(cut) => {
             lease.give_back(cut.reason());

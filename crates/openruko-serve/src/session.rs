@@ -15,11 +15,12 @@ use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
+use ruko_api_types::Push;
 use ruko_channel::Host;
 use ruko_core::config::BuildLimits;
 use ruko_core::container::{Purpose, RunEvent, RunLimits, RunSpec};
 use ruko_core::exit::{chain, one_line};
-use ruko_core::{ContainerName, Fault, Hint, TemplateName};
+use ruko_core::{ContainerName, Fault, Hint, StackName, TemplateName};
 
 use crate::container::Container;
 use crate::context::Context;
@@ -147,20 +148,30 @@ impl Session {
     }
 
     /// Asks for the container and waits until it answers.
-    pub(crate) fn start(
-        self,
-        name: ContainerName,
-        template: TemplateName,
-        limits: &BuildLimits,
-    ) -> Result<Running, Cut> {
+    pub(crate) fn start(self, name: ContainerName, base: Base, limits: &BuildLimits) -> Result<Running, Cut> {
         let Self { dir, container, events, key } = self;
         let client_key = key.public().map_err(|fault| Cut::not_started(fault.message))?;
         let purpose = Purpose::Login { client_key };
-        let spec = RunSpec { name: name.clone(), template, purpose, limits: run_limits(limits) };
+        let Base { template, stack } = base;
+        let spec = RunSpec { name: name.clone(), template, stack, purpose, limits: run_limits(limits) };
         // A keeper that has ended says why as its last word.
         let _ = container.start(&spec);
         let endpoint = wait_until_ready(&events, name)?;
         Ok(Running { ended: AtomicBool::new(false), dir, container, events, endpoint })
+    }
+}
+
+/// What a container is made of.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) template: TemplateName,
+    /// The image of the stack; none: the template shares the host's `/usr`.
+    pub(crate) stack: Option<StackName>,
+}
+
+impl From<&Push> for Base {
+    fn from(push: &Push) -> Self {
+        Self { template: push.template.clone(), stack: push.stack_image.clone() }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ruko_core::dyno::{DynoName, TerminalSize};
-use ruko_core::{ConfigVarName, ProcessType};
+use ruko_core::{ConfigVarName, ProcessType, StackName, TemplateName};
 use serde::{Deserialize, Serialize};
 
 use crate::AppRef;
@@ -77,6 +77,9 @@ pub struct ReleaseToRun {
     pub created_at: String,
     /// Its slug; none when there is nothing to run.
     pub slug: Option<SlugToRun>,
+    /// The stack image that its slug was built on; none: the host's own `/usr`.
+    #[serde(default)]
+    pub stack: Option<StackToRun>,
     /// Its config vars.
     pub config_vars: BTreeMap<ConfigVarName, String>,
     /// The command of its release phase, when it has one that has not run yet. A release that changed config vars
@@ -91,6 +94,15 @@ impl std::fmt::Debug for ReleaseToRun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReleaseToRun").field("version", &self.version).finish_non_exhaustive()
     }
+}
+
+/// What a dyno's container is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackToRun {
+    /// What lays it out.
+    pub template: TemplateName,
+    /// The stack image that this lies over.
+    pub image: StackName,
 }
 
 /// Where a slug is.

@@ -107,6 +107,12 @@ pub struct Push {
     pub stack: StackName,
     /// The template of that stack's build container.
     pub template: TemplateName,
+    /// The stack image that the template lies over; none: the stack shares the host's `/usr`.
+    #[serde(default)]
+    pub stack_image: Option<StackName>,
+    /// For `STACK`; none: what the userland of the container can stand in for.
+    #[serde(default)]
+    pub heroku_stack: Option<StackName>,
     /// Where the repository is and where its next version goes.
     pub repo: RepoPlace,
     /// Where the slug goes.
@@ -164,6 +170,9 @@ pub struct Fetch {
     pub app: AppRef,
     /// The template of the container that git runs in.
     pub template: TemplateName,
+    /// The stack image that the template lies over; none: it shares the host's `/usr`.
+    #[serde(default)]
+    pub stack_image: Option<StackName>,
     /// Where the repository is; empty when nothing was ever pushed. Layers, unpacked in order.
     pub repo: Vec<String>,
     /// The bounds of the container.
@@ -276,6 +285,8 @@ pub struct CommitRelease {
     pub slug: Stored,
     /// What the build made.
     pub manifest: Manifest,
+    /// The stack that it was built on: [`Push::stack`], which may be another one for the next push by now.
+    pub stack: StackName,
 }
 
 /// The answer to a [`Commit`] (200).

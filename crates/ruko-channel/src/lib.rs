@@ -114,8 +114,11 @@ pub struct BuildRequest {
     pub request_id: String,
     /// The app's name.
     pub app: AppName,
-    /// For `STACK`.
+    /// The app's stack.
     pub stack: StackName,
+    /// For `STACK`; none: the Heroku stack that the userland can stand in for, else the name of the app's stack.
+    #[serde(default)]
+    pub heroku_stack: Option<StackName>,
     /// For ENV_DIR.
     pub config_vars: BTreeMap<ConfigVarName, String>,
     /// In order; empty means detect.

@@ -22,6 +22,7 @@ impl Host for Recorder {
             request_id: "r".into(),
             app: "my-app".parse().unwrap(),
             stack: "openruko-12".parse().unwrap(),
+            heroku_stack: None,
             config_vars: BTreeMap::from([("KEY".parse().unwrap(), "two\nlines".into())]),
             buildpacks: vec![],
             deploy_refs: vec!["refs/heads/main".into()],

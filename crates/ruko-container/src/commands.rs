@@ -6,6 +6,7 @@ pub(crate) mod list;
 pub(crate) mod reap;
 pub(crate) mod run;
 pub(crate) mod setup;
+pub(crate) mod stack;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod teardown;

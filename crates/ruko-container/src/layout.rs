@@ -25,6 +25,8 @@ const DYNO_CAPABILITIES: &str = "kill setgid setuid";
 pub(crate) struct Places<'a> {
     /// The root file system.
     pub(crate) rootfs: &'a Path,
+    /// Whether its files have the container's ids already. Otherwise LXC maps them.
+    pub(crate) mapped: bool,
     /// The profile of refused system calls.
     pub(crate) seccomp: &'a Path,
     /// The largest packet of the bridge.
@@ -77,9 +79,12 @@ fn isolation(
 ) -> Result<(), BadValue> {
     config
         .set("lxc.uts.name", name.as_str())?
-        .set("lxc.rootfs.path", format!("dir:{}", places.rootfs.display()))?
+        .set("lxc.rootfs.path", format!("dir:{}", places.rootfs.display()))?;
+    if !places.mapped {
         // On disk the container's files have its own ids, so a template need not know the range.
-        .set("lxc.rootfs.options", "idmap=container")?
+        config.set("lxc.rootfs.options", "idmap=container")?;
+    }
+    config
         .id_map(slot.ids)?
         .set("lxc.no_new_privs", "1")?
         .set("lxc.seccomp.profile", places.seccomp.to_string_lossy())?

@@ -20,12 +20,14 @@ mod disk;
 mod events;
 mod host;
 mod host_key;
+mod image;
 mod layout;
 mod machine;
 mod settings;
 mod slot;
 mod slug;
 mod spec;
+mod stack;
 mod state;
 mod watchdog;
 mod work;
@@ -54,17 +56,25 @@ struct Cli {
 enum Command {
     /// Run one container: its specification is the first line of stdin, events are lines of stdout, and
     /// the end of stdin ends it
+    #[command(after_help = "Example:\n  key=$(cut -d' ' -f1,2 /root/.ssh/id_ed25519.pub)\n  \
+                      spec='{\"name\":\"try\",\"template\":\"openruko-build\",\"purpose\":{\"login\":{\"client_key\":\"'$key'\"}},\
+                      \"limits\":{\"seconds\":60,\"memory_bytes\":268435456,\"pids\":64,\"disk_bytes\":268435456}}'\n  \
+                      (echo \"$spec\"; sleep 60) | ruko-container run")]
     Run,
     /// Run one container in the background, until `stop` or its time limit
     #[command(after_help = "Example:\n  ruko-container start try --client-key /root/.ssh/id_ed25519.pub")]
     Start(commands::start::Args),
     /// Show the containers of this configuration
+    #[command(
+        after_help = "Example:\n  ruko-container list --json | jq -r '.[] | select(.state == \"running\") | .name'"
+    )]
     List {
         /// As one JSON document
         #[arg(long)]
         json: bool,
     },
     /// Destroy what has no owner any more
+    #[command(after_help = "Example:\n  ruko-container reap --json")]
     Reap {
         /// As one JSON document
         #[arg(long)]
@@ -80,18 +90,29 @@ enum Command {
         command: Vec<OsString>,
     },
     /// Stop a container; its owner destroys it
+    #[command(after_help = "Example:\n  ruko-container stop push-01jd…")]
     Stop {
         /// The container
         name: ContainerName,
     },
     /// Stop a container and wait until nothing of it is left
+    #[command(after_help = "Example:\n  ruko-container destroy push-01jd…")]
     Destroy {
         /// The container
         name: ContainerName,
     },
     /// Prepare this machine: id ranges, bridge, packet filter
+    #[command(after_help = "It changes nothing that is as it should be.\n\nExample:\n  ruko-container setup")]
     Setup,
+    /// Make, show and remove stack images: root file systems that builds and dynos have instead of this machine's /usr
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ruko-container stack build debian-13 --suite trixie\n  ruko-container stack list\n  \
+                      ruko-container start try --stack debian-13 --client-key /root/.ssh/id_ed25519.pub"
+    )]
+    Stack(commands::stack::StackCommand),
     /// Remove bridge and packet filter again
+    #[command(after_help = "Example:\n  ruko-container teardown")]
     Teardown,
 }
 
@@ -144,13 +165,30 @@ fn dispatch(cli: Cli) -> Result<Exit, Fault> {
         Command::Stop { name } => commands::stop::stop(&settings, &name),
         Command::Destroy { name } => commands::destroy::destroy(&settings, &name),
         Command::Setup => commands::setup::setup(&settings),
+        Command::Stack(command) => commands::stack::stack(&settings, command),
         Command::Teardown => commands::teardown::teardown(&settings),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn every_command_says_with_an_example_how_it_is_used() {
+        fn without(command: &clap::Command, names: &mut Vec<String>) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if !help.contains("Example:\n  ") {
+                names.push(command.get_name().to_owned());
+            }
+            command.get_subcommands().for_each(|command| without(command, names));
+        }
+        let mut names = Vec::new();
+        without(&Cli::command(), &mut names);
+        assert_eq!(names, [""; 0]);
+    }
 
     #[test]
     fn who_forgets_the_dashes_before_a_command_is_told() {

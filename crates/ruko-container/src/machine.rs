@@ -27,7 +27,7 @@ use crate::spec::{ClientKey, Dyno, Order, Wanted};
 use crate::state::{self, Entry, Record, now};
 use crate::watchdog::Sample;
 use crate::work::{self, Work};
-use crate::{disk, host, layout, slug};
+use crate::{disk, host, layout, slug, stack};
 
 /// How long lxc-start may take to tidy up after its container's end before it is killed itself.
 const END_TIME: Duration = Duration::from_secs(3);
@@ -123,12 +123,19 @@ impl<'a> Machine<'a> {
             owner: rustix::process::getpid().as_raw_nonzero().get(),
             started: now(),
             limits: self.order.limits,
+            template: Some(self.order.template_name.clone()),
+            stack: self.order.stack.as_ref().map(|stack| stack.name.clone()),
             image: self.dyno().map(|dyno| dyno.slug.name.clone()),
         })?;
         disk::make(&self.work.disk(), &entry.path.join("image"), self.order.limits.disk_bytes)?;
         let rootfs = self.work.disk().join("rootfs");
         fs::create_dir(&rootfs).at("create", &rootfs)?;
-        self.write_config(&rootfs)?;
+        if let Some(stack) = &self.order.stack {
+            stack.mount(&self.work.stack(), Some(self.slot.ids))?;
+            self.write_config(&self.work.root())?;
+        } else {
+            self.write_config(&rootfs)?;
+        }
         let mut args = vec![
             format!("--name={}", self.order.name),
             option("path", &self.entry.path),
@@ -136,12 +143,19 @@ impl<'a> Machine<'a> {
             "--".to_owned(),
             option("resolv-conf", &host::resolv_conf().0),
         ];
+        if self.order.stack.is_some() {
+            args.push(option("stack", &self.work.stack()));
+        }
         args.extend(match &self.order.wanted {
             Wanted::Login(key) => self.login_options(key, host_key)?,
             Wanted::Dyno(dyno) => self.dyno_options(dyno)?,
         });
         // As `lxc-create(1)` would call it, which would cost the start of one more program.
-        Ok(Tool::new(&self.order.template).args(args).die_with_parent().run()?)
+        Tool::new(&self.order.template).args(args).die_with_parent().run()?;
+        if self.order.stack.is_some() {
+            stack::lay_over(self.work, &rootfs, self.slot.ids)?;
+        }
+        Ok(())
     }
 
     fn write_config(&self, rootfs: &Path) -> Result<(), Fault> {
@@ -151,7 +165,8 @@ impl<'a> Machine<'a> {
         let mtu = host::mtu(bridge).ok_or_else(|| {
             Fault::refused(format!("there is no bridge `{bridge}`")).hint("`ruko-container setup` makes it")
         })?;
-        let places = layout::Places { rootfs, seccomp: &seccomp, mtu };
+        let mapped = self.order.stack.is_some();
+        let places = layout::Places { rootfs, mapped, seccomp: &seccomp, mtu };
         let name = &self.order.name;
         let (container, limits) = ((name, self.kind()), self.limits());
         let config = layout::config(container, self.settings, &self.slot, &places, self.layout, &limits)?;

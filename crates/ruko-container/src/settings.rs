@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) tools_dir: PathBuf,
     /// The images of slugs; without it there are no dynos.
     pub(crate) slugs_dir: Option<PathBuf>,
+    /// The images of stacks; without it there is none but the host's own `/usr`.
+    pub(crate) stacks_dir: Option<PathBuf>,
     pub(crate) bridge: Bridge,
     pub(crate) subnet: Ipv4Net,
     /// The host's own address on the bridge.
@@ -79,6 +81,7 @@ impl Settings {
         }
         let files = config.build.files.iter().map(|(target, source)| judged_file(target, source));
         let slugs_dir = container.slugs_dir.as_deref().map(|dir| absolute("container.slugs_dir", dir));
+        let stacks_dir = container.stacks_dir.as_deref().map(|dir| absolute("container.stacks_dir", dir));
         let settings = Self {
             state_dir: absolute("container.state_dir", &container.state_dir)?,
             template_dir: absolute("container.template_dir", &container.template_dir)?,
@@ -86,6 +89,7 @@ impl Settings {
             buildpacks_dir: absolute("container.buildpacks_dir", &container.buildpacks_dir)?,
             tools_dir: absolute("container.tools_dir", &container.tools_dir)?,
             slugs_dir: slugs_dir.transpose()?,
+            stacks_dir: stacks_dir.transpose()?,
             bridge,
             subnet,
             gateway: subnet.host(1).ok_or("container.subnet has no host")?,

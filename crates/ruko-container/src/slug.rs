@@ -1,34 +1,26 @@
 //! What a dyno sees at `/app`: its slug, below what it writes itself.
 //!
-//! The slug is an image that an unprivileged process made. It is mounted read-only, through one loop device for all
-//! dynos that have it, so that they share what the kernel has read of it. It is the lower layer of an overlay whose
-//! upper layer lies on the disk of the container, which bounds it. All mounts are in the mount namespace of this
-//! process and go with it.
+//! The slug is an image that an unprivileged process made. It is the lower layer of an overlay whose upper layer lies on
+//! the disk of the container, which bounds it.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 
 use ruko_core::names::ImageName;
 use ruko_core::{Fault, Hint};
 use ruko_lxc::IdRange;
-use ruko_sys::{AtPath, Lock, LoopDevice};
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, chown, fstat, open, openat};
+use ruko_sys::AtPath;
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, chown, fstat, open, openat};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount,
-};
+use rustix::mount::{MountFlags, mount};
 
+use crate::image;
 use crate::settings::Settings;
 use crate::work::Work;
 
 /// The id of the dyno's user in the container. The files of an image belong to it.
 pub(crate) const USER: u32 = 1000;
-
-/// Who looks for the loop device of an image keeps others from making a second one.
-const LOCK: &str = "/run/openruko/slugs.lock";
 
 /// A slug that was asked for and is there.
 #[derive(Debug)]
@@ -70,7 +62,7 @@ impl Slug {
 
     /// Mounts what the dyno sees, for a container with these ids.
     pub(crate) fn mount(&self, work: &Work, ids: IdRange) -> Result<(), Fault> {
-        self.mount_image(&work.slug(), ids)?;
+        image::mount(&self.file, self.name.as_str(), Some(ids), &work.slug())?;
         let layers = work.disk().join("app");
         for (name, mode) in [("", 0o711), ("upper", 0o755), ("work", 0o700)] {
             let dir = layers.join(name);
@@ -94,32 +86,5 @@ impl Slug {
         mount("overlay", work.app(), "overlay", flags, options.as_c_str())
             .map_err(io::Error::from)
             .fault("cannot lay what the dyno writes over its slug")
-    }
-
-    fn mount_image(&self, point: &Path, ids: IdRange) -> Result<(), Fault> {
-        let lock = Lock::take(Path::new(LOCK))?;
-        let device = LoopDevice::share(&self.file, self.name.as_str()).fault("cannot make a loop device")?;
-        let image =
-            self.image(&device).map_err(io::Error::from).fault(format!("`{}` is no image", self.name))?;
-        drop(lock);
-        ruko_sys::idmap::map_ids(&image, ids.first, ids.count)
-            .fault("this kernel cannot show the files of a slug as those of a dyno")
-            .map_err(|fault| fault.hint("that takes Linux 6.2 or newer"))?;
-        move_mount(&image, c"", CWD, point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .map_err(io::Error::from)
-            .at("mount a slug at", point)?;
-        Ok(())
-    }
-
-    /// The file system of the image, not attached anywhere yet. Where it is mounted already it is the same one.
-    fn image(&self, device: &LoopDevice) -> rustix::io::Result<std::os::fd::OwnedFd> {
-        let squashfs = fsopen("squashfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        fsconfig_set_flag(&squashfs, "ro")?;
-        fsconfig_set_string(&squashfs, "source", device.path())?;
-        fsconfig_create(&squashfs)?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-            | MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV;
-        fsmount(&squashfs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     }
 }

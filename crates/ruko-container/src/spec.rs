@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ruko_core::config::{BuildLimits, DynoLimits};
 use ruko_core::container::{Purpose, RunLimits, RunSpec};
 use ruko_core::message::bytes;
-use ruko_core::names::ContainerName;
+use ruko_core::names::{ContainerName, TemplateName};
 use ruko_core::{Fault, Hint};
 use ruko_sys::open_trusted;
 use rustix::fs::{FileType, FsWord, fstat, fstatfs};
@@ -14,6 +14,7 @@ use rustix::fs::{FileType, FsWord, fstat, fstatfs};
 use crate::events::MAX_FILES;
 use crate::settings::Settings;
 use crate::slug::Slug;
+use crate::stack::Stack;
 
 /// What a container cannot do without: a few processes, and a file system.
 const LEAST: RunLimits =
@@ -26,8 +27,11 @@ const MAX_KEY: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) name: ContainerName,
+    pub(crate) template_name: TemplateName,
     /// An executable that only root can have written.
     pub(crate) template: PathBuf,
+    /// The stack image; none: the template shares the host's `/usr`.
+    pub(crate) stack: Option<Stack>,
     pub(crate) wanted: Wanted,
     pub(crate) limits: RunLimits,
 }
@@ -50,8 +54,8 @@ pub(crate) struct Dyno {
     pub(crate) files: Option<[OwnedFd; MAX_FILES]>,
 }
 
-/// What all templates source, beside them.
-const COMMON: &str = "common.sh";
+/// What templates source, beside them.
+const SOURCED: [&str; 3] = ["common.sh", "build.sh", "dyno.sh"];
 
 impl Order {
     /// Judges a line of the caller's, and the files that came with it.
@@ -61,10 +65,13 @@ impl Order {
         ceiling(&spec.purpose, settings).judge(&spec.limits).map_err(Fault::refused)?;
         let template = settings.template_dir.join(spec.template.as_str());
         open_trusted(&template).fault(format!("template `{}` cannot be used", spec.template))?;
-        let common = settings.template_dir.join(COMMON);
-        if common.exists() {
-            open_trusted(&common)?;
+        for name in SOURCED {
+            let sourced = settings.template_dir.join(name);
+            if sourced.exists() {
+                open_trusted(&sourced)?;
+            }
         }
+        let stack = spec.stack.as_ref().map(|name| Stack::open(settings, name)).transpose()?;
         let wanted = match &spec.purpose {
             Purpose::Login { client_key } => {
                 if !files.is_empty() {
@@ -86,7 +93,14 @@ impl Order {
                 Wanted::Dyno(Dyno { slug: Slug::open(settings, image)?, shares: *shares, files: Some(files) })
             }
         };
-        Ok(Self { name: spec.name, template, wanted, limits: spec.limits })
+        Ok(Self {
+            name: spec.name,
+            template_name: spec.template,
+            template,
+            stack,
+            wanted,
+            limits: spec.limits,
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ruko_core::container::RunLimits;
-use ruko_core::names::{ContainerName, ImageName};
+use ruko_core::names::{ContainerName, ImageName, StackName, TemplateName};
 use ruko_core::{Fault, Hint};
 use ruko_lxc::cgroup::Layout;
 use ruko_sys::{AtPath, Lock};
@@ -28,6 +28,11 @@ pub(crate) struct Record {
     /// Seconds since 1970.
     pub(crate) started: u64,
     pub(crate) limits: RunLimits,
+    #[serde(default)]
+    pub(crate) template: Option<TemplateName>,
+    /// The stack image; none: the host's own `/usr`.
+    #[serde(default)]
+    pub(crate) stack: Option<StackName>,
     /// The slug of a dyno.
     #[serde(default)]
     pub(crate) image: Option<ImageName>,

@@ -42,10 +42,9 @@ impl Work {
         mount("tmpfs", work, "tmpfs", flags, c"size=1m,mode=0711")
             .map_err(io::Error::from)
             .at("mount a file system at", work)?;
-        for (name, mode) in
-            [("keys", 0o700), ("disk", 0o711), ("shown", 0o711), ("slug", 0o711), ("app", 0o711)]
-        {
+        for name in ["keys", "disk", "mapped", "stack", "root", "shown", "slug", "app"] {
             let dir = work.join(name);
+            let mode = if name == "keys" { 0o700 } else { 0o711 };
             fs::DirBuilder::new().mode(mode).create(&dir).at("create", &dir)?;
         }
         let lxc = lxc_path(bridge);
@@ -61,6 +60,21 @@ impl Work {
     /// Where the container's disk is mounted.
     pub(crate) fn disk(&self) -> PathBuf {
         Path::new(WORK).join("disk")
+    }
+
+    /// Where the container's disk is mounted once more, what is on it belonging to the container's ids.
+    pub(crate) fn mapped(&self) -> PathBuf {
+        Path::new(WORK).join("mapped")
+    }
+
+    /// Where the image of a stack is mounted.
+    pub(crate) fn stack(&self) -> PathBuf {
+        Path::new(WORK).join("stack")
+    }
+
+    /// Where the root file system of a container on a stack is mounted.
+    pub(crate) fn root(&self) -> PathBuf {
+        Path::new(WORK).join("root")
     }
 
     /// Where the image of a dyno's slug is mounted.
@@ -100,7 +114,7 @@ impl Work {
     pub(crate) fn drop_disk(&self) {
         // Where the kernel cannot do that, the end only takes longer.
         let _ = ruko_sys::throwaway::abandon_filesystem(&self.disk());
-        for point in [self.app(), self.slug(), self.disk()] {
+        for point in [self.app(), self.root(), self.mapped(), self.slug(), self.stack(), self.disk()] {
             let _ = unmount(point, UnmountFlags::DETACH);
         }
     }

@@ -94,8 +94,12 @@ pub struct ApiConfig {
     pub web_url: String,
     /// The stack of new apps.
     pub stack: StackName,
-    /// The template of that stack.
+    /// The template of the build containers of stacks that share the host's `/usr`.
     pub template: TemplateName,
+    /// The other stacks that an app may have. The one of new apps may be among them; otherwise it shares the host's
+    /// `/usr`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stacks: BTreeMap<StackName, StackConfig>,
     /// The refs whose push makes a release.
     #[serde(default = "default_deploy_refs")]
     pub deploy_refs: Vec<String>,
@@ -112,6 +116,20 @@ pub struct ApiConfig {
     pub dyno_sizes: BTreeMap<String, DynoSizeConfig>,
     /// What developers reach: the Platform API. Without it there is the internal API alone.
     pub public: Option<PublicConfig>,
+}
+
+/// `[api.stacks.NAME]`: a stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackConfig {
+    /// The stack image that `ruko-container stack build` or `import` made, by its name. Without one the stack shares
+    /// the host's `/usr`.
+    pub image: Option<StackName>,
+    /// The template of its containers: without one `openruko-stack` for an image, else that of `[api]`.
+    pub template: Option<TemplateName>,
+    /// What buildpacks read from `STACK`: the Heroku stack that it can stand in for. Without it
+    /// [`crate::stack::heroku`] tells, in the build.
+    pub heroku: Option<StackName>,
 }
 
 /// `[api.dyno_sizes]`: `standard-1x = { memory_bytes = …, pids = … }`. What is left out stays.
@@ -275,6 +293,9 @@ pub struct ContainerConfig {
     /// The images of slugs, which openruko-host makes: one squashfs file each, named by the digest of its slug.
     /// Without it no dyno can be started.
     pub slugs_dir: Option<PathBuf>,
+    /// The images of stacks, which `ruko-container stack build` and `import` make. Without it there are no stacks but
+    /// the host's own `/usr`.
+    pub stacks_dir: Option<PathBuf>,
     /// The bridge that containers are attached to. Made by `ruko-container setup`.
     pub bridge: String,
     /// The network of that bridge, as `ADDRESS/PREFIX`; its first address is the host's.

@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::message;
-use crate::names::{ContainerName, ImageName, TemplateName};
+use crate::names::{ContainerName, ImageName, StackName, TemplateName};
 
 /// The longest line in either direction, in bytes.
 pub const MAX_LINE: usize = 16 << 10;
@@ -26,6 +26,10 @@ pub struct RunSpec {
     pub name: ContainerName,
     /// What lays it out.
     pub template: TemplateName,
+    /// The stack image that is its root file system, below what the template lays out and it writes; none: what the
+    /// template makes of the host's own `/usr`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<StackName>,
     /// What it is for.
     pub purpose: Purpose,
     /// Its bounds.

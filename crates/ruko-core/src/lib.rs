@@ -11,6 +11,7 @@ pub mod exit;
 mod hex;
 pub mod message;
 pub mod names;
+pub mod stack;
 
 pub use email::{BadEmailAddress, EmailAddress};
 pub use exit::{Exit, Fault, Hint, report};

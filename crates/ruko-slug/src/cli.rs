@@ -22,7 +22,7 @@ use crate::git::Repository;
 use crate::layout::Layout;
 use crate::output::{Lines, Output};
 use crate::refs::Known;
-use crate::{build, cache, checkout, inspect, pack, procfile, refs, session, yaml};
+use crate::{build, cache, checkout, inspect, pack, procfile, refs, session, stack, yaml};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -192,19 +192,22 @@ impl AtRepository {
     }
 }
 
+/// The stack of a machine of which no better is known.
+const UNKNOWN: &str = "unknown";
+
 /// What a buildpack is told.
 #[derive(Debug, Args)]
 struct BuildFacts {
-    /// The stack, for `STACK`
-    #[arg(long, default_value = "openruko-12")]
-    stack: StackName,
+    /// The stack, for `STACK` [default: the Heroku stack that this machine can stand in for]
+    #[arg(long)]
+    stack: Option<StackName>,
 }
 
 impl BuildFacts {
-    fn environment(&self, layout: &Layout) -> Environment {
-        let extra = BTreeMap::new();
-        let (home, stack) = (layout.home.as_path(), &self.stack);
-        Environment::new(&Facts { home, stack, source_version: "", request_id: "", extra: &extra })
+    fn environment(&self, layout: &Layout) -> Result<Environment, Fault> {
+        let (extra, home) = (BTreeMap::new(), layout.home.as_path());
+        let stack = &stack::value(self.stack.as_ref(), &UNKNOWN.parse()?);
+        Ok(Environment::new(&Facts { home, stack, source_version: "", request_id: "", extra: &extra }))
     }
 }
 
@@ -294,7 +297,7 @@ fn judge(repository: &Repository, deploy_refs: &[String]) -> Result<Exit, Fault>
 fn detect(layout: &Layout, app: &Path, facts: &BuildFacts) -> Result<Exit, Fault> {
     let none = BTreeMap::new();
     let source = Source { shipped: &layout.buildpacks, env: &none, timeouts: Timeouts::default() };
-    let survey = Survey::of(&source, app, &facts.environment(layout))?;
+    let survey = Survey::of(&source, app, &facts.environment(layout)?)?;
     let Some((shipped, said)) = survey.takers.first() else {
         return Err(Fault::refused("no buildpack recognises the app"));
     };
@@ -317,7 +320,7 @@ fn compile(
     let mut output = Output::stdout();
     let mut lines = Lines::default();
     let sink = &mut |bytes: &[u8]| lines.push(bytes, &mut |line| output.build_line(line));
-    let ended = Buildpack::new(dir).compile(dirs, &facts.environment(layout), sink)?;
+    let ended = Buildpack::new(dir).compile(dirs, &facts.environment(layout)?, sink)?;
     lines.finish(&mut |line| output.build_line(line));
     if ended.status.success() {
         Ok(Exit::Ok)

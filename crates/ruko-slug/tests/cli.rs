@@ -126,3 +126,13 @@ fn a_damaged_stored_repository_ends_the_session_and_is_not_replaced_by_an_empty_
     let why = stderr(&world.container().run(&["session", "receive-pack"]), 1);
     assert!(why.starts_with(" !     cannot unpack the stored repository"), "{why}");
 }
+
+/// It runs on every stack, whatever C library that has.
+#[test]
+fn it_needs_no_shared_library() {
+    let headers = ["--program-headers", "--dynamic", "--wide", env!("CARGO_BIN_EXE_ruko-slug")];
+    let out = Command::new("readelf").args(headers).output().unwrap();
+    let seen = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && seen.contains("LOAD"), "{out:?}");
+    assert!(!seen.contains("INTERP") && !seen.contains("NEEDED"), "{seen}");
+}

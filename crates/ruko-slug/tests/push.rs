@@ -359,11 +359,12 @@ fn config_vars_reach_env_dir_alone_and_are_never_printed() {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     kept.env = [("PIP_INDEX_URL".to_owned(), "http://mirror.test/".to_owned())].into();
+    kept.heroku_stack = Some("heroku-24".parse().unwrap());
     drop(kept);
     let push = world.push(&app, &["main"]);
     push.assert_ok();
     push.assert_line("VAR SECRET_KEY 20 600");
-    push.assert_line("ENV STACK=openruko-12");
+    push.assert_line("ENV STACK=heroku-24");
     push.assert_line("ENV REQUEST_ID=request-1");
     push.assert_line("ENV PIP_INDEX_URL=http://mirror.test/");
     push.assert_line(&format!("ENV SOURCE_VERSION={}", git(&app, &["rev-parse", "main"])));

@@ -16,7 +16,21 @@ use nix::unistd::{ForkResult, Pid, fork};
 /// # Errors
 /// This type of file system cannot be mapped by this kernel (`EINVAL`), or this process is not root.
 pub fn map_ids(mount: impl AsFd, first: u32, count: u32) -> io::Result<()> {
-    let user_namespace = user_namespace(first, count)?;
+    map(mount, &format!("0 {first} {count}\n"))
+}
+
+/// As [`map_ids`], and what belongs to the next id on disk seems to belong to root. Otherwise root could make nothing
+/// there, having no id on that disk.
+///
+/// # Errors
+/// As [`map_ids`].
+pub fn map_ids_and_root(mount: impl AsFd, first: u32, count: u32) -> io::Result<()> {
+    map(mount, &format!("0 {first} {count}\n{count} 0 1\n"))
+}
+
+/// The lines of the map are those of `user_namespaces(7)`.
+fn map(mount: impl AsFd, lines: &str) -> io::Result<()> {
+    let user_namespace = user_namespace(lines)?;
     let attributes = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_IDMAP,
         attr_clr: 0,
@@ -41,7 +55,7 @@ pub fn map_ids(mount: impl AsFd, first: u32, count: u32) -> io::Result<()> {
 }
 
 /// A user namespace with this map. The kernel makes one only for a process, which ends at once.
-fn user_namespace(first: u32, count: u32) -> io::Result<File> {
+fn user_namespace(lines: &str) -> io::Result<File> {
     let (mut made, tell) = io::pipe()?;
     let (wait, done) = io::pipe()?;
     // SAFETY: the child calls unshare, write, read and _exit only, all async-signal-safe, and allocates nothing.
@@ -67,7 +81,7 @@ fn user_namespace(first: u32, count: u32) -> io::Result<File> {
                 0 => Ok(()),
                 errno => Err(io::Error::from_raw_os_error(errno)),
             });
-            let namespace = made.and_then(|()| mapped(child, first, count));
+            let namespace = made.and_then(|()| mapped(child, lines));
             drop(done);
             waitpid(child, None)?;
             namespace
@@ -75,9 +89,9 @@ fn user_namespace(first: u32, count: u32) -> io::Result<File> {
     }
 }
 
-fn mapped(child: Pid, first: u32, count: u32) -> io::Result<File> {
+fn mapped(child: Pid, lines: &str) -> io::Result<File> {
     for map in ["uid_map", "gid_map"] {
-        fs::write(format!("/proc/{child}/{map}"), format!("0 {first} {count}\n"))?;
+        fs::write(format!("/proc/{child}/{map}"), lines)?;
     }
     File::open(format!("/proc/{child}/ns/user"))
 }

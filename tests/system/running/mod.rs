@@ -9,12 +9,13 @@ mod logs;
 mod node;
 mod one_offs;
 mod sleep;
+mod stacks;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use openruko_tests::{Developer, Platform, Repo, World, eventually, until};
-use ruko_core::config::Config;
+use ruko_core::config::{Config, StackConfig};
 use serde_json::{Value, json};
 
 use crate::Test;
@@ -31,6 +32,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         node::TESTS,
         one_offs::TESTS,
         sleep::TESTS,
+        stacks::TESTS,
     ]
     .concat()
 }
@@ -42,6 +44,9 @@ pub(crate) fn quick(config: &mut Config) {
     host.stop_seconds = 2;
     host.drain_seconds = 1;
     host.disk_bytes = 64 << 20;
+    let stack: ruko_core::StackName = stacks::OTHER.parse().unwrap();
+    let other = StackConfig { image: Some(stack.clone()), ..StackConfig::default() };
+    config.api.as_mut().unwrap().stacks.insert(stack, other);
     let router = config.router.as_mut().unwrap();
     router.first_byte_seconds = 3;
 }

@@ -88,7 +88,7 @@ pub(crate) async fn make(
     name: &AppName,
     owner: &UserRow,
 ) -> Answer<AppRow> {
-    let id = apps::insert(db, name, owner, &api.settings.stack).await?;
+    let id = apps::insert(db, name, owner, &api.settings.stacks.default).await?;
     release::make(db, &api.settings, &id, &owner.name, "Initial release", Runs::Nothing).await?;
     Ok(apps::by_id(db, &id).await?)
 }

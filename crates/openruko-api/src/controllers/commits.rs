@@ -117,8 +117,7 @@ async fn release(
     built: &CommitRelease,
     tarball: Option<&Tarball>,
 ) -> Answer<u64> {
-    let stack = app.build_stack.as_ref().unwrap_or(&app.stack);
-    slugs::insert(db, &app.id, &push.id, &push.slug_key, stack.as_str(), built, tarball).await?;
+    slugs::insert(db, &app.id, &push.id, &push.slug_key, built, tarball).await?;
     let runs = Runs::Built { slug: push.id.as_str(), built };
     let description = description(built, tarball);
     Ok(release::make(db, &api.settings, &app.id, &push.user, &description, runs).await?)

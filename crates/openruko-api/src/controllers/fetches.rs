@@ -20,10 +20,13 @@ pub(crate) async fn create(
     let mut db = api.store.read().await?;
     let app = authorized(&mut db, &open.user, &app, Access::Read).await?;
     let repo = repos::object_key(&mut db, &app.id, app.repo_version).await?;
+    // git is the same in all of them.
+    let stack = api.settings.stacks.get(&api.settings.stacks.default);
     Ok(Json(Fetch {
         request_id: PushId::generate().to_string(),
         app: AppRef { id: app.id, name: app.name },
-        template: api.settings.template.clone(),
+        template: stack.template,
+        stack_image: stack.image,
         repo: repo.iter().map(|key| api.settings.object(key)).collect(),
         limits: api.settings.limits,
     }))

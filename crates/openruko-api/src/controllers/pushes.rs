@@ -122,6 +122,7 @@ pub(super) async fn metadata(db: &mut AnyConnection, api: &Api, app: AppRow, pus
     let settings = &api.settings;
     let cache = settings.object(&places::cache(&app.id, app.cache));
     let repo = repos::object_key(db, &app.id, app.repo_version).await?;
+    let stack = settings.stacks.get(&app.build_stack);
     Ok(Push {
         repo: RepoPlace {
             version: app.repo_version,
@@ -138,8 +139,10 @@ pub(super) async fn metadata(db: &mut AnyConnection, api: &Api, app: AppRow, pus
         request_id: push.request_id,
         app: AppRef { id: app.id, name: app.name },
         user: push.user,
-        stack: app.stack,
-        template: settings.template.clone(),
+        stack: app.build_stack,
+        template: stack.template,
+        stack_image: stack.image,
+        heroku_stack: stack.heroku,
         deploy_refs: settings.deploy_refs.clone(),
         limits: settings.limits,
         lease_seconds: settings.lease.as_secs(),

@@ -41,15 +41,18 @@ const ATTEMPTS: usize = 20;
 async fn create(State(api): State<Api>, caller: Caller, Body(new): Body<NewApp>) -> Answer<Response> {
     require_region(&api, new.region.as_deref())?;
     let asked = new.name.as_deref().map(name).transpose()?;
-    if let Some(stack) = &new.stack {
-        known_stack(&api.settings, stack)?;
-    }
+    let stack = new.stack.as_deref().map(|asked| known_stack(&api.settings, asked)).transpose()?;
     let mut db = api.store.write().await?;
     let name = match asked {
         Some(name) => free(&mut db, name).await?,
         None => made_up(&mut db).await?,
     };
-    let app = internal::make(&mut db, &api, &name, &caller.user).await?;
+    let mut app = internal::make(&mut db, &api, &name, &caller.user).await?;
+    if let Some(stack) = &stack {
+        let change = AppChange { build_stack: Some(stack), ..AppChange::default() };
+        apps::change(&mut db, &app.id, change).await?;
+        app = still_there(&mut db, &app).await?;
+    }
     db.commit().await?;
     Ok(created(described(&api, &app)?))
 }
@@ -91,11 +94,11 @@ fn require_region(api: &Api, asked: Option<&str>) -> Answer<()> {
 }
 
 fn known_stack(settings: &Settings, asked: &str) -> Answer<StackName> {
-    let stack = &settings.stack;
-    if asked == stack.as_str() || asked == ids::of_name("stack", stack.as_str()) {
-        return Ok(stack.clone());
-    }
-    Err(ApiFault::invalid(format!("There is no such stack: this server has `{stack}` alone.")))
+    let found = settings.stacks.find(asked, |name| ids::of_name("stack", name));
+    found.cloned().ok_or_else(|| {
+        let stacks = settings.stacks.listed();
+        ApiFault::invalid(format!("There is no stack of that name here. There is: {stacks}."))
+    })
 }
 
 async fn list(State(api): State<Api>, caller: Caller, page: Page) -> Answer<Paged<App>> {
@@ -173,7 +176,6 @@ pub(super) async fn still_there(db: &mut AnyConnection, app: &AppRow) -> Answer<
 pub(super) fn described(api: &Api, app: &AppRow) -> Answer<App> {
     let public = super::server::public(api)?;
     let named = |kind, name: &str| Named { id: ids::of_name(kind, name), name: name.to_owned() };
-    let build_stack = app.build_stack.as_ref().unwrap_or(&app.stack);
     Ok(App {
         id: ids::public(&app.id),
         name: app.name.to_string(),
@@ -182,7 +184,7 @@ pub(super) fn described(api: &Api, app: &AppRow) -> Answer<App> {
         owner: UserRef { id: ids::public(&app.owner_id), email: app.owner_address().to_owned() },
         region: named("region", &public.region),
         stack: named("stack", app.stack.as_str()),
-        build_stack: named("stack", build_stack.as_str()),
+        build_stack: named("stack", app.build_stack.as_str()),
         generation: named("generation", "cedar"),
         maintenance: app.maintenance,
         acm: app.acm,

@@ -227,7 +227,6 @@ fn described(api: &Api, app: &AppRow, row: BuildRow) -> Answer<Build> {
     let BuildRow { push, user_id, user_email, release_id, slug_id, version, stack, buildpacks } = row;
     let id = ids::public(push.id.as_str());
     let identified = |id: Option<String>| id.map(|id| Identified { id: ids::public(&id) });
-    let next_stack = app.build_stack.as_ref().unwrap_or(&app.stack);
     Ok(Build {
         output_stream_url: format!("{}/builds/{id}/output?secret={}", public.url, secret(api, &push.id)),
         status: status(push.status(now)),
@@ -236,7 +235,7 @@ fn described(api: &Api, app: &AppRow, row: BuildRow) -> Answer<Build> {
             .map(|urls| urls.into_iter().map(|url| Buildpack { url, name: None }).collect()),
         release: identified(release_id),
         slug: identified(slug_id),
-        stack: stack.unwrap_or_else(|| next_stack.to_string()),
+        stack: stack.unwrap_or_else(|| app.build_stack.to_string()),
         user: UserRef {
             id: ids::public(user_id.as_deref().unwrap_or_default()),
             email: user_email.unwrap_or_else(|| push.user.to_string()),

@@ -379,7 +379,7 @@ mod tests {
             owner: "matt".parse().unwrap(),
             owner_email: None,
             stack: "openruko-12".parse().unwrap(),
-            build_stack: None,
+            build_stack: "openruko-12".parse().unwrap(),
             maintenance: false,
             acm: false,
             cache: 0,

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use ruko_api_types::platform::{Provider, Region, Server, Stack};
+use ruko_core::StackName;
 
 use super::route::{Realm, Route, get};
 use super::{Who, ids};
@@ -54,26 +55,22 @@ async fn status() -> Json<serde_json::Value> {
 }
 
 async fn stacks(State(api): State<Api>) -> Json<Vec<Stack>> {
-    Json(vec![the_stack(&api.settings)])
+    Json(api.settings.stacks.names().map(|name| described(&api.settings, name)).collect())
 }
 
 async fn stack(State(api): State<Api>, At(called): At<String>) -> Answer<Json<Stack>> {
-    let stack = the_stack(&api.settings);
-    if called == stack.name || called == stack.id {
-        Ok(Json(stack))
-    } else {
-        Err(ApiFault::missing("stack", "Couldn't find that stack."))
-    }
+    let found = api.settings.stacks.find(&called, |name| ids::of_name("stack", name));
+    let name = found.ok_or_else(|| ApiFault::missing("stack", "Couldn't find that stack."))?;
+    Ok(Json(described(&api.settings, name)))
 }
 
-/// The one stack that there is.
-fn the_stack(settings: &Settings) -> Stack {
-    let name = settings.stack.to_string();
+/// A stack as clients see it.
+fn described(settings: &Settings, name: &StackName) -> Stack {
     Stack {
-        id: ids::of_name("stack", &name),
-        name,
+        id: ids::of_name("stack", name.as_str()),
+        name: name.to_string(),
         state: "public".to_owned(),
-        default: true,
+        default: *name == settings.stacks.default,
         created_at: clock::rfc3339(0),
         updated_at: clock::rfc3339(0),
     }

@@ -14,7 +14,8 @@ use crate::clock::{self, Millis};
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT a.id, a.name, a.owner_id, u.name AS owner, u.email AS owner_email, a.stack, a.build_stack, \
+            "SELECT a.id, a.name, a.owner_id, u.name AS owner, u.email AS owner_email, \
+             COALESCE(s.stack, a.build_stack, a.stack) AS stack, COALESCE(a.build_stack, a.stack) AS build_stack, \
              a.maintenance, a.acm, a.cache, a.repo_version, a.release, a.serving, a.candidate, a.revision, a.asleep, \
              a.released_at, a.created_at, a.updated_at, \
              v.bytes AS repo_bytes, s.bytes AS slug_bytes, s.buildpack \
@@ -34,9 +35,10 @@ pub(crate) struct AppRow {
     pub(crate) owner_id: String,
     pub(crate) owner: UserName,
     pub(crate) owner_email: Option<String>,
+    /// The stack that the current release was built on; before the first build that of the next one.
     pub(crate) stack: StackName,
-    /// The stack of the next build, where it was set to another one.
-    pub(crate) build_stack: Option<StackName>,
+    /// The stack of the next build.
+    pub(crate) build_stack: StackName,
     pub(crate) maintenance: bool,
     /// Whether certificates are wanted automatically.
     pub(crate) acm: bool,
@@ -96,7 +98,7 @@ impl FromRow<'_, AnyRow> for AppRow {
             owner: parsed(row.try_get("owner")?)?,
             owner_email: row.try_get("owner_email")?,
             stack: parsed(row.try_get("stack")?)?,
-            build_stack: row.try_get::<Option<String>, _>("build_stack")?.map(parsed).transpose()?,
+            build_stack: parsed(row.try_get("build_stack")?)?,
             maintenance: row.try_get::<i64, _>("maintenance")? != 0,
             acm: row.try_get::<i64, _>("acm")? != 0,
             cache: count(row.try_get("cache")?)?,

@@ -13,7 +13,6 @@ pub(crate) async fn insert(
     app_id: &str,
     push: &PushId,
     key: &str,
-    stack: &str,
     built: &CommitRelease,
     tarball: Option<&Tarball>,
 ) -> Sql<()> {
@@ -31,7 +30,7 @@ pub(crate) async fn insert(
     .bind(commit.unwrap_or_default())
     .bind(head.map_or("", |head| head.branch.as_str()))
     .bind(built.manifest.buildpack.as_str())
-    .bind(stack)
+    .bind(built.stack.as_str())
     .bind(clock::now())
     .execute(db)
     .await

@@ -1,9 +1,10 @@
 //! Features, add-ons, stacks and teams of apps at the Platform API.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::developer::Developer;
-use super::world::World;
+use super::host::Host;
+use super::world::{World, commit};
 
 #[test]
 fn features_are_turned_on_and_off() {
@@ -83,4 +84,57 @@ fn an_app_has_the_one_stack_and_is_shown_in_full() {
     let (status, _, message) = matt.patch("/apps/shop", json!({ "build_stack": "heroku-24" })).refused();
     assert_eq!((status, message.contains("openruko-12")), (422, true), "{message}");
     assert_eq!(matt.get("/apps/shop?extended=true").with(200)["name"], "shop");
+}
+
+/// A second stack, with an image, that stands in for a Heroku stack.
+const STACKS: &str = "stacks.debian-13 = { image = 'trixie', heroku = 'heroku-24' } # runs dynos";
+
+#[test]
+fn an_app_moves_to_another_stack_with_its_next_build() {
+    let world = World::with_shop(STACKS);
+    let (host, matt) = (Host::of(&world), Developer::named(&world, "matt"));
+    let named = |stack: &Value| (stack["name"].as_str().unwrap().to_owned(), stack["default"].clone());
+    let stacks = matt.get("/stacks").with(200);
+    let all: Vec<_> = stacks.as_array().unwrap().iter().map(named).collect();
+    assert_eq!(all, [("debian-13".to_owned(), json!(false)), ("openruko-12".to_owned(), json!(true))]);
+    assert_eq!(matt.get("/stacks/debian-13").with(200), stacks[0]);
+    let id = stacks[0]["id"].as_str().unwrap();
+    assert_eq!(matt.get(&format!("/stacks/{id}")).with(200), stacks[0]);
+    let of_shop = || {
+        let shop = matt.get("/apps/shop").with(200);
+        let name = |key: &str| shop[key]["name"].as_str().unwrap().to_owned();
+        (name("stack"), name("build_stack"))
+    };
+    let pair = |stack: &str, next: &str| (stack.to_owned(), next.to_owned());
+
+    assert_eq!(world.push().release, Some(2));
+    let current = host.shop().candidate.unwrap();
+    assert_eq!(current.stack, None, "the host's own");
+    host.serves(2);
+    let (status, _, message) = matt.patch("/apps/shop", json!({ "build_stack": "cedar-14" })).refused();
+    assert_eq!(status, 422);
+    assert!(message.contains("`debian-13`, `openruko-12` (of new apps)"), "{message}");
+    matt.patch("/apps/shop", json!({ "build_stack": id })).with(200);
+    assert_eq!(of_shop(), pair("openruko-12", "debian-13"), "what runs stays");
+
+    let push = world.open();
+    assert_eq!((push.stack.as_str(), push.template.as_str()), ("debian-13", "openruko-stack"));
+    assert_eq!(push.stack_image.as_ref().unwrap().as_str(), "trixie");
+    assert_eq!(push.heroku_stack.as_ref().unwrap().as_str(), "heroku-24");
+    // Set to another one meanwhile: the slug is of the stack that it was built on.
+    matt.patch("/apps/shop", json!({ "build_stack": "openruko-12" })).with(200);
+    let mut commit = commit(1);
+    commit.release.as_mut().unwrap().stack = push.stack.clone();
+    assert_eq!(world.serve.commit(&push.push, &commit).unwrap().release, Some(3));
+    let stack = host.shop().candidate.unwrap().stack.unwrap();
+    assert_eq!((stack.template.as_str(), stack.image.as_str()), ("openruko-stack", "trixie"));
+    host.serves(3);
+    assert_eq!(of_shop(), pair("debian-13", "openruko-12"));
+    matt.post("/apps/shop/releases", json!({ "release": "2" })).with(201);
+    assert_eq!(host.shop().candidate.unwrap().stack, None, "what went back runs on what it was built on");
+    host.serves(4);
+    assert_eq!(of_shop(), pair("openruko-12", "openruko-12"));
+
+    let made = matt.post("/apps", json!({ "name": "other", "stack": "debian-13" })).with(201);
+    assert_eq!((named(&made["stack"]).0, named(&made["build_stack"]).0), pair("debian-13", "debian-13"));
 }

@@ -293,6 +293,7 @@ pub(crate) fn commit(base_version: u64) -> Commit {
                 .into(),
                 default_types: vec!["console".parse().unwrap()],
             },
+            stack: "openruko-12".parse().unwrap(),
         }),
     }
 }

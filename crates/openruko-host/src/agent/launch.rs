@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use ruko_api_types::host::StackToRun;
 use ruko_core::container::{Purpose, RunLimits, RunSpec};
 use ruko_core::{ContainerName, Fault, Hint, ImageName};
 use ruko_sys::Lock;
@@ -54,6 +55,11 @@ impl Launcher {
             pids: start.size.pids,
             disk_bytes: settings.disk_bytes,
         };
+        // What was built on a stack runs on it.
+        let (template, stack) = match &start.release.stack {
+            Some(StackToRun { template, image }) => (template.clone(), Some(image.clone())),
+            None => (settings.template.clone(), None),
+        };
         let purpose = Purpose::Dyno { image: image.clone(), shares };
         Ok(DynoFile {
             id: start.id.clone(),
@@ -67,7 +73,7 @@ impl Launcher {
             since: now,
             attach: start.attach,
             stop_seconds: settings.times.stop,
-            spec: RunSpec { name, template: settings.template.clone(), purpose, limits },
+            spec: RunSpec { name, template, stack, purpose, limits },
             container_command: settings.container_command.clone(),
         })
     }

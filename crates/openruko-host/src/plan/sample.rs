@@ -33,6 +33,7 @@ pub(crate) fn release(version: u64, types: &[(&str, u32)], generation: u64) -> R
             stored: Stored { bytes: 1, sha256: "0".repeat(64) },
             commit: None,
         }),
+        stack: None,
         config_vars: BTreeMap::new(),
         release_phase: None,
         processes: types.iter().map(process).collect(),

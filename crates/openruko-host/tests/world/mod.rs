@@ -196,6 +196,7 @@ pub(crate) fn release(version: u64, slug: &SlugToRun, processes: Vec<ProcessToRu
         version,
         created_at: "2026-11-30T12:00:00Z".into(),
         slug: Some(slug.clone()),
+        stack: None,
         config_vars: [("SECRET".parse().unwrap(), "tiger".to_owned())].into(),
         release_phase: None,
         processes,

@@ -35,6 +35,7 @@ impl State {
             (self.run(), users.git, 0o700),
             (self.dynos(), users.git, 0o700),
             (self.slugs(), users.git, 0o700),
+            (self.stacks(), root, 0o755),
             (self.router(), users.openruko, 0o700),
             (self.containers(), root, 0o711),
             (self.sshd(), root, 0o700),
@@ -92,6 +93,11 @@ impl State {
     /// The images of slugs that run here.
     pub(super) fn slugs(&self) -> PathBuf {
         self.dir.join("slugs")
+    }
+
+    /// The images of stacks.
+    pub(super) fn stacks(&self) -> PathBuf {
+        self.dir.join("stacks")
     }
 
     /// What the router keeps.

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::Ipv4Addr;
 
-use ruko_core::names::ImageName;
+use ruko_core::names::{ImageName, StackName, TemplateName};
 use ruko_core::{Exit, Fault};
 use serde::Serialize;
 
@@ -18,6 +18,10 @@ struct Line {
     state: &'static str,
     /// `login`: a build or a fetch; `dyno`; none where that is not known yet.
     purpose: Option<&'static str>,
+    /// What laid it out.
+    template: Option<TemplateName>,
+    /// The stack image that it has; none: the host's own `/usr`.
+    stack: Option<StackName>,
     /// The slug of a dyno.
     image: Option<ImageName>,
     address: Option<Ipv4Addr>,
@@ -40,6 +44,8 @@ impl From<Seen> for Line {
             name: seen.name.to_string(),
             state,
             purpose: record.map(|record| if record.image.is_some() { "dyno" } else { "login" }),
+            template: record.and_then(|record| record.template.clone()),
+            stack: record.and_then(|record| record.stack.clone()),
             image: record.and_then(|record| record.image.clone()),
             address: record.map(|record| record.address),
             slot: record.map(|record| record.slot),
@@ -62,7 +68,7 @@ pub(crate) fn list(settings: &Settings, json: bool) -> Result<Exit, Fault> {
         let show = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let _ = writeln!(
             out,
-            "{:40} {:9} {:5} {:15} slot {:3} {:>6} s  owner {}",
+            "{:40} {:9} {:5} {:15} slot {:3} {:>6} s  owner {:7} {}",
             line.name,
             line.state,
             line.purpose.unwrap_or("-"),
@@ -70,6 +76,7 @@ pub(crate) fn list(settings: &Settings, json: bool) -> Result<Exit, Fault> {
             show(line.slot.map(|slot| slot.to_string())),
             show(line.age_seconds.map(|age| age.to_string())),
             show(line.owner.map(|owner| owner.to_string())),
+            show(line.stack.map(String::from).or_else(|| line.template.map(String::from))),
         );
     }
     Ok(Exit::Ok)

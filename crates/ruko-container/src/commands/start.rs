@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use ruko_core::container::{MAX_LINE, Purpose, RunEvent, RunLimits, RunSpec};
-use ruko_core::names::{ContainerName, TemplateName};
+use ruko_core::names::{ContainerName, StackName, TemplateName};
 use ruko_core::{Exit, Fault, Hint};
 use ruko_sys::process::CommandSys;
 use ruko_sys::{AtPath, Tool};
@@ -24,9 +24,12 @@ pub(crate) struct Args {
     /// The file of the public key that may log in
     #[arg(long, value_name = "FILE", value_parser = crate::absolute)]
     client_key: PathBuf,
-    /// What lays it out
-    #[arg(long, default_value = "openruko-build")]
-    template: TemplateName,
+    /// What lays it out [default: openruko-build; with --stack openruko-stack]
+    #[arg(long)]
+    template: Option<TemplateName>,
+    /// The stack image that it has, as `stack list` shows it [default: this machine's own /usr]
+    #[arg(long)]
+    stack: Option<StackName>,
     /// How long it may last in seconds [default: `max.build_seconds` of [container]]
     #[arg(long)]
     seconds: Option<u64>,
@@ -69,9 +72,11 @@ fn spec(settings: &Settings, args: &Args) -> Result<RunSpec, Fault> {
     let file = File::open(&args.client_key).at("open", &args.client_key)?;
     file.take(MAX_LINE as u64).read_to_string(&mut key).at("read", &args.client_key)?;
     let max = settings.max;
+    let usual = if args.stack.is_some() { "openruko-stack" } else { "openruko-build" };
     Ok(RunSpec {
         name: args.name.clone(),
-        template: args.template.clone(),
+        template: args.template.clone().map_or_else(|| usual.parse(), Ok)?,
+        stack: args.stack.clone(),
         purpose: Purpose::Login { client_key: key.trim_end().to_owned() },
         limits: RunLimits {
             seconds: Some(args.seconds.unwrap_or(max.build_seconds)),

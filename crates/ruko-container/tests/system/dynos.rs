@@ -27,17 +27,17 @@ mod many;
 mod slugs;
 mod terminal;
 
-const LIMITS: RunLimits =
+pub(crate) const LIMITS: RunLimits =
     RunLimits { seconds: None, memory_bytes: 128 << 20, pids: 64, disk_bytes: 64 << 20 };
 
 /// An installation that can run dynos, with a slug.
-struct Platform {
-    site: Site,
+pub(crate) struct Platform {
+    pub(crate) site: Site,
     slug: ImageName,
 }
 
 impl Platform {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with("slots = 240\n", &[("hello.txt", "hello\n")])
     }
 
@@ -50,10 +50,11 @@ impl Platform {
         Self { site, slug }
     }
 
-    fn spec(&self, name: &str, limits: RunLimits) -> RunSpec {
+    pub(crate) fn spec(&self, name: &str, limits: RunLimits) -> RunSpec {
         RunSpec {
             name: name.parse().unwrap(),
             template: "openruko-dyno".parse().unwrap(),
+            stack: None,
             purpose: Purpose::Dyno { image: self.slug.clone(), shares: 1 },
             limits,
         }
@@ -62,16 +63,22 @@ impl Platform {
     /// Starts a dyno, which then waits for what it is to run.
     #[track_caller]
     fn start(&self, name: &str, limits: RunLimits) -> Dyno<'_> {
+        self.start_as(&self.spec(name, limits))
+    }
+
+    #[track_caller]
+    pub(crate) fn start_as(&self, spec: &RunSpec) -> Dyno<'_> {
         let (stdin, input) = io::pipe().unwrap();
         let (output, stdout) = io::pipe().unwrap();
-        let mut run = run(&self.site, &self.spec(name, limits), &[stdin.as_fd(), stdout.as_fd()]);
+        let mut run = run(&self.site, spec, &[stdin.as_fd(), stdout.as_fd()]);
         drop((stdin, stdout));
         let event = run.event();
         let RunEvent::Started { address } = event else { panic!("{event:?}") };
-        let slot = self.site.listed(name)["slot"].as_u64().unwrap();
+        let name = spec.name.to_string();
+        let slot = self.site.listed(&name)["slot"].as_u64().unwrap();
         Dyno {
             platform: self,
-            name: name.to_owned(),
+            name,
             run,
             address,
             slot,
@@ -99,7 +106,7 @@ impl Platform {
 }
 
 /// A command with the environment that the platform gives at least.
-fn line(command: &str) -> DynoStart {
+pub(crate) fn line(command: &str) -> DynoStart {
     let env =
         [("HOME", "/app"), ("PATH", "/usr/local/bin:/usr/bin:/bin"), ("PORT", "5000"), ("DYNO", "web.1")];
     let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -107,7 +114,7 @@ fn line(command: &str) -> DynoStart {
 }
 
 /// The end of a dyno that nobody had to kill.
-fn done(status: u8) -> RunEvent {
+pub(crate) fn done(status: u8) -> RunEvent {
     RunEvent::Ended { status: Some(status), killed: false, out_of_memory: false }
 }
 
@@ -146,7 +153,7 @@ fn run(site: &Site, spec: &RunSpec, files: &[BorrowedFd<'_>]) -> Run {
     site.run_with(theirs.into(), ours.into())
 }
 
-struct Dyno<'a> {
+pub(crate) struct Dyno<'a> {
     platform: &'a Platform,
     name: String,
     run: Run,
@@ -159,7 +166,7 @@ struct Dyno<'a> {
 
 impl Dyno<'_> {
     /// What it is to run.
-    fn tell(&mut self, what: &DynoStart) {
+    pub(crate) fn tell(&mut self, what: &DynoStart) {
         let line = serde_json::to_string(what).unwrap() + "\n";
         self.write(line.as_bytes());
     }
@@ -174,7 +181,7 @@ impl Dyno<'_> {
 
     /// Waits for its end, with all that it wrote.
     #[track_caller]
-    fn end(mut self) -> (RunEvent, String) {
+    pub(crate) fn end(mut self) -> (RunEvent, String) {
         let event = self.run.event();
         (event, self.output.all())
     }

@@ -11,4 +11,5 @@ mod lifecycle;
 mod limits;
 mod refusals;
 mod sandbox;
+mod stacks;
 mod world;

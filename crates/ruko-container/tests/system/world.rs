@@ -65,14 +65,15 @@ impl Site {
         }
         fs::write(self.dir.join("hooks/pre-receive"), "#!/bin/sh\n").unwrap();
         let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../lxc-templates");
-        for name in ["openruko-build", "openruko-dyno", "common.sh", "openruko.seccomp"] {
-            fs::copy(templates.join(name), self.dir.join("templates").join(name)).unwrap();
+        for file in fs::read_dir(templates).unwrap().flatten() {
+            fs::copy(file.path(), self.dir.join("templates").join(file.file_name())).unwrap();
         }
         let dir = self.dir.display();
         let config = format!(
             "[container]\nstate_dir = \"{dir}/containers\"\ntemplate_dir = \"{dir}/templates\"\n\
              hooks_dir = \"{dir}/hooks\"\nbuildpacks_dir = \"{dir}/buildpacks\"\n\
-             tools_dir = \"{dir}/tools\"\nslugs_dir = \"{dir}/slugs\"\nbridge = \"{}\"\nreserve_bytes = 1048576\n{container}{rest}",
+             tools_dir = \"{dir}/tools\"\nslugs_dir = \"{dir}/slugs\"\n\
+             stacks_dir = \"{dir}/stacks\"\nbridge = \"{}\"\nreserve_bytes = 1048576\n{container}{rest}",
             self.bridge
         );
         fs::write(self.config(), config).unwrap();
@@ -108,6 +109,7 @@ impl Site {
         RunSpec {
             name: name.parse().unwrap(),
             template: "openruko-build".parse().unwrap(),
+            stack: None,
             purpose: Purpose::Login {
                 client_key: fs::read_to_string(self.key().with_extension("pub")).unwrap().trim().to_owned(),
             },
@@ -117,7 +119,12 @@ impl Site {
 
     /// Starts a container and waits until it answers.
     pub(crate) fn start(&self, name: &str, limits: RunLimits) -> Container<'_> {
-        let mut run = self.run(&self.spec(name, limits));
+        self.start_as(&self.spec(name, limits))
+    }
+
+    pub(crate) fn start_as(&self, spec: &RunSpec) -> Container<'_> {
+        let name = spec.name.as_str();
+        let mut run = self.run(spec);
         let event = run.event();
         let RunEvent::Ready { address, port, user, host_key } = event else { panic!("{event:?}") };
         assert_eq!((port, user.as_str()), (22, "build"));

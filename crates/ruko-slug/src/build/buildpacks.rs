@@ -16,6 +16,7 @@ use crate::buildpack::{Buildpack, Detected, Directories, ScriptError};
 use crate::env::{EnvDir, Environment, Facts, Timeouts};
 use crate::output::{Lines, Output};
 use crate::refusal::{Refusal, Refuse};
+use crate::stack;
 
 /// What an app's list of buildpacks may hold.
 const MAX_BUILDPACKS: usize = 20;
@@ -40,7 +41,7 @@ impl Build<'_> {
     fn environment(&self) -> Environment {
         Environment::new(&Facts {
             home: &self.layout.home,
-            stack: &self.request.stack,
+            stack: &stack::value(self.request.heroku_stack.as_ref(), &self.request.stack),
             source_version: self.version,
             request_id: &self.request.request_id,
             extra: &self.request.env,

@@ -14,8 +14,8 @@ use std::thread;
 use ruko_api_types::host::{ReleaseProgress, ReleaseStatus};
 use ruko_api_types::{Committed, Stored};
 use ruko_channel::{BuildRequest, CommitRequest, Refusal};
-use ruko_core::PushId;
 use ruko_core::config::BuildLimits;
+use ruko_core::{PushId, StackName};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ruko-slug");
 
@@ -32,6 +32,7 @@ pub(crate) struct Kept {
     pub(crate) config_vars: BTreeMap<String, String>,
     pub(crate) buildpacks: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
+    pub(crate) heroku_stack: Option<StackName>,
     pub(crate) limits: BuildLimits,
     pub(crate) bounds_met: Vec<String>,
     pub(crate) refuse_commit: Option<String>,
@@ -70,6 +71,7 @@ impl ruko_channel::Host for Host {
             request_id: "request-1".into(),
             app: "my-app".parse().unwrap(),
             stack: "openruko-12".parse().unwrap(),
+            heroku_stack: kept.heroku_stack.clone(),
             config_vars: config_vars.map(|(name, value)| (name.parse().unwrap(), value.clone())).collect(),
             buildpacks: kept.buildpacks.clone(),
             deploy_refs: vec!["refs/heads/main".into(), "refs/heads/master".into()],
@@ -200,6 +202,7 @@ impl World {
             config_vars: BTreeMap::new(),
             buildpacks: vec![],
             env: BTreeMap::new(),
+            heroku_stack: None,
             limits: BuildLimits::default(),
             bounds_met: vec![],
             refuse_commit: None,
