@@ -10,7 +10,7 @@ use ruko_api_types::host::ReleaseProgress;
 use ruko_api_types::{Committed, Stored};
 use ruko_channel::{BuildRequest, CommitRequest, Host, MAX_MESSAGE, Refusal, serve};
 
-/// More fills the socket that nobody reads from meanwhile.
+/// More does not fit into the socket at once.
 const MOST: usize = 16 << 10;
 
 /// A host side that has nothing and takes everything.
@@ -71,5 +71,10 @@ fuzz_target!(|bytes: &[u8]| {
     let (mut container, host) = UnixStream::pair().unwrap();
     container.write_all(&bytes[..bytes.len().min(MOST)]).unwrap();
     container.shutdown(Shutdown::Write).unwrap();
-    let _ = serve(&host, &Anything);
+    std::thread::scope(|scope| {
+        // A container that reads no answers holds up nobody but itself, and here it would hold up the fuzzer.
+        scope.spawn(|| std::io::copy(&mut container, &mut std::io::sink()));
+        let _ = serve(&host, &Anything);
+        let _ = host.shutdown(Shutdown::Both);
+    });
 });

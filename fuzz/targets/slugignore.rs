@@ -18,7 +18,9 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(ignore.warnings.len() <= text.lines().count() + 1);
     let path = Path::new(OsStr::from_bytes(path));
     // Such as a walk below the app's top meets.
-    if path.components().next().is_some() && path.components().all(|part| matches!(part, Component::Normal(_))) {
+    if path.components().next().is_some()
+        && path.components().all(|part| matches!(part, Component::Normal(_)))
+    {
         let _ = (ignore.matches(path, false), ignore.matches(path, true));
     }
 });
