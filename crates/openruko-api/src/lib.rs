@@ -108,3 +108,13 @@ fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn man_page_and_completions_are_what_the_program_says() {
+        ruko_manual::keep(<Args as clap::CommandFactory>::command(), "8");
+    }
+}

@@ -23,6 +23,7 @@ pub mod session;
 pub mod slugignore;
 pub mod snapshot;
 pub mod source;
+pub mod tree;
 pub mod yaml;
 
 pub use cli::{Cli, main};
