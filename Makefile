@@ -39,9 +39,9 @@ DEV_PACKAGES   = cmake gcc libc6-dev make postgresql shellcheck python3-venv
 # they would start.
 BENCH_PACKAGES = nginx-light haproxy wrk
 
-SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh buildpacks/*/bin/* demo/*.sh tests/*/*.sh crates/*/src/*.sh) .ci/run
+SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh buildpacks/*/bin/* demo/*.sh tests/*/*.sh fuzz/*.sh crates/*/src/*.sh) .ci/run
 
-.PHONY: manual help deps build install demo test need-root lint unit system fuzz-api bench clean
+.PHONY: help manual deps build install demo test need-root lint unit system fuzz-api fuzz bench clean
 
 # The targets of `make test` need what `deps` installs, and one checkout; cargo uses all processors anyway.
 .NOTPARALLEL:
@@ -54,6 +54,7 @@ help:
 	@echo 'make test      every check and test; needs root for the system tests'
 	@echo 'make manual    write man pages and completions anew, after a change of options or of the configuration'
 	@echo 'make fuzz-api  fuzz the Platform API for SECONDS (now: $(SECONDS))'
+	@echo 'make fuzz      fuzz what reads strangers'"'"' bytes, each target for SECONDS (now: $(SECONDS))'
 	@echo 'make bench     measure; figures go to target/bench/results.json'
 	@echo 'make clean     remove what was built'
 
@@ -141,6 +142,9 @@ system: need-root
 fuzz-api:
 	$(CARGO) build --locked --package openruko-api
 	tests/fuzz-api/run.sh $(SECONDS) $(TARGET_DIR)/debug/openruko-api $(TARGET_DIR)/schemathesis
+
+fuzz:
+	fuzz/run.sh $(SECONDS)
 
 $(TARGET_DIR)/bench/root:
 	mkdir -p $@.debs/partial

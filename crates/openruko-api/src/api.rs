@@ -155,7 +155,7 @@ impl Api {
     /// What the platform itself says in the log of an app. Never fails: a line is not worth a call.
     pub(crate) async fn say(&self, app_id: &str, text: &str) {
         let (source, process) = log::PLATFORM;
-        self.logs.append(app_id, source, process, text).await;
+        self.logs.append(app_id, source, process, &ruko_core::exit::one_line(text)).await;
     }
 
     /// The same of a change of one app.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use copy_database::CopyArgs;
 use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
-use ruko_core::{Exit, Fault, report};
+use ruko_core::{Exit, Fault};
 
 mod api;
 pub mod auth;
@@ -77,20 +77,14 @@ enum Command {
 
 /// The program: reads its arguments and configuration, then serves until it is told to stop.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    match Args::try_parse_from(args) {
-        Ok(args) => report(PROGRAM, run(&args)),
-        Err(usage) => {
-            let _ = usage.print();
-            ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(Exit::Usage as u8))
-        }
-    }
+    ruko_cli::main(PROGRAM, args, |args| run(&args))
 }
 
 fn run(args: &Args) -> Result<Exit, Fault> {
     if let Some(Command::CopyDatabase(args)) = &args.command {
         return copy_database::run(args);
     }
-    let config = Config::load(&config_path(args), environment())?;
+    let config = Config::load(&config_path(args), ruko_cli::environment())?;
     let settings = Settings::try_from(config.api()?)?;
     if args.check {
         return Ok(Exit::Ok);
@@ -101,12 +95,6 @@ fn run(args: &Args) -> Result<Exit, Fault> {
 fn config_path(args: &Args) -> PathBuf {
     let named = args.config.clone().or_else(|| std::env::var_os(PATH_VARIABLE).map(PathBuf::from));
     named.unwrap_or_else(|| PathBuf::from(DEFAULT_PATH))
-}
-
-/// The environment as far as it is text; a variable of ours is never anything else.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(test)]

@@ -9,12 +9,11 @@
 //! it reads packet lengths, unpacks gzip within bounds, and knows nothing of repositories.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
-use ruko_core::{Exit, Fault, report};
+use ruko_cli::ServiceArgs;
+use ruko_core::{Exit, Fault};
 
 mod advertisement;
 mod answer;
@@ -44,32 +43,19 @@ const PROGRAM: &str = "openruko-git";
                   started git."
 )]
 struct Args {
-    /// The configuration file
-    #[arg(long, value_name = "PATH", env = PATH_VARIABLE, default_value = DEFAULT_PATH)]
-    config: PathBuf,
-    /// Read and judge the configuration, then end without doing anything
-    #[arg(long)]
-    check: bool,
+    #[command(flatten)]
+    service: ServiceArgs,
 }
 
 /// The program: reads its arguments and configuration, then serves until it is told to stop.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    match Args::try_parse_from(args) {
-        Ok(args) => report(PROGRAM, run(args)),
-        Err(usage) => {
-            let _ = usage.print();
-            ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(Exit::Usage as u8))
-        }
-    }
+    ruko_cli::main(PROGRAM, args, run)
 }
 
 fn run(args: Args) -> Result<Exit, Fault> {
-    // As far as it is text; a variable of ours is never anything else.
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let config = Config::load(&args.config, environment)?;
-    let settings = Settings::read(&config, args.config)?;
-    if args.check {
+    let config = args.service.load()?;
+    let settings = Settings::read(&config, args.service.config)?;
+    if args.service.check {
         return Ok(Exit::Ok);
     }
     server::run(settings)

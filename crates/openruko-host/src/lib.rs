@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
-use ruko_core::{Exit, Fault, report};
+use ruko_cli::ServiceArgs;
+use ruko_core::{Exit, Fault};
 
 mod agent;
 mod clock;
@@ -36,12 +36,8 @@ const PROGRAM: &str = "openruko-host";
                   `openruko-host stop` does."
 )]
 struct Cli {
-    /// The configuration file
-    #[arg(long, global = true, value_name = "PATH", env = PATH_VARIABLE, default_value = DEFAULT_PATH)]
-    config: PathBuf,
-    /// Read and judge the configuration, then end without doing anything
-    #[arg(long)]
-    check: bool,
+    #[command(flatten)]
+    service: ServiceArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -67,13 +63,7 @@ enum Command {
 
 /// The program.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    match Cli::try_parse_from(args) {
-        Ok(cli) => report(PROGRAM, dispatch(cli)),
-        Err(usage) => {
-            let _ = usage.print();
-            ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(Exit::Usage as u8))
-        }
-    }
+    ruko_cli::main(PROGRAM, args, dispatch)
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, Fault> {
@@ -82,15 +72,13 @@ fn dispatch(cli: Cli) -> Result<Exit, Fault> {
         Some(Command::Image { image }) => return image::make(&image),
         Some(Command::Stop) | None => {}
     }
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let config = Config::load(&cli.config, environment)?;
+    let config = cli.service.load()?;
     let settings = settings::Settings::read(&config)?;
     if matches!(cli.command, Some(Command::Stop)) {
         return agent::stop_all(&settings);
     }
     let api = settings::api(&config)?;
-    if cli.check {
+    if cli.service.check {
         return Ok(Exit::Ok);
     }
     agent::run(settings, api)

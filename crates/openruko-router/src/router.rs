@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use ruko_api_client::ApiClient;
@@ -19,9 +19,6 @@ use crate::log::Lines;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::table::{App, Choice, Table};
-
-/// The most requests that wait for a dyno, over all apps.
-const WAITING: usize = 10_000;
 
 /// How long a request waits for an app that should be running and has no dynos: a switch between two of them may take
 /// a moment.
@@ -47,7 +44,7 @@ pub(crate) struct Router {
     pub(crate) lines: Lines,
     pub(crate) metrics: Metrics,
     pub(crate) heard: Heard,
-    waiting: AtomicUsize,
+    waiting: AtomicU32,
     /// Whether the program is to end: no new connections, no second request on one.
     pub(crate) stopping: watch::Sender<bool>,
     stops: AtomicBool,
@@ -78,7 +75,7 @@ impl Router {
             lines: Lines::default(),
             metrics: Metrics::default(),
             heard: Heard::never(),
-            waiting: AtomicUsize::new(0),
+            waiting: AtomicU32::new(0),
             stopping: watch::Sender::new(false),
             stops: AtomicBool::new(false),
         }
@@ -96,7 +93,7 @@ impl Router {
     }
 
     /// How many requests wait for a dyno.
-    pub(crate) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Relaxed)
     }
 
@@ -186,7 +183,7 @@ impl Router {
     }
 
     fn wait(&self) -> Option<Place<'_>> {
-        let more = |count: usize| (count < WAITING).then_some(count + 1);
+        let more = |count: u32| (count < self.settings.waiting_requests).then_some(count + 1);
         self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Place(&self.waiting))
     }
@@ -304,7 +301,7 @@ enum Why {
 }
 
 /// A place among those who wait, given back when dropped.
-struct Place<'a>(&'a AtomicUsize);
+struct Place<'a>(&'a AtomicU32);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {

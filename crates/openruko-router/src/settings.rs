@@ -21,6 +21,8 @@ pub struct Settings {
     pub(crate) header_bytes: usize,
     /// Requests that one dyno gets at a time.
     pub(crate) dyno_requests: u32,
+    /// Requests that wait for a dyno, over all apps.
+    pub(crate) waiting_requests: u32,
     pub(crate) first_byte: Duration,
     pub(crate) rolling: Duration,
     pub(crate) wake: Duration,
@@ -81,6 +83,7 @@ impl Settings {
             trusted_proxies: router.trusted_proxies.clone(),
             header_bytes,
             dyno_requests: router.dyno_requests,
+            waiting_requests: router.waiting_requests,
             first_byte: Duration::from_secs(router.first_byte_seconds),
             rolling: Duration::from_secs(router.rolling_seconds),
             wake: Duration::from_secs(router.wake_seconds),

@@ -82,10 +82,7 @@ enum Command {
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Ok });
-        }
+        Err(usage) => return ruko_cli::print(&usage),
     };
     let exchange = cli.exchange();
     match (cli.command, cli.user) {

@@ -78,10 +78,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
     match Cli::try_parse_from(line.normalised()) {
         Ok(cli) => run(cli).unwrap_or_else(|fault| ruko_core::report("openruko", Err(fault))),
-        Err(error) => {
-            let _ = error.print();
-            ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Ok })
-        }
+        Err(usage) => ruko_cli::print(&usage),
     }
 }
 

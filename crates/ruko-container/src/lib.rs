@@ -108,11 +108,7 @@ enum Command {
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            let error = with_tip(error);
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
-        }
+        Err(usage) => return ruko_cli::print(&with_tip(usage)),
     };
     report(PROGRAM, dispatch(cli))
 }

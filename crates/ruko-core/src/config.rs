@@ -482,6 +482,9 @@ pub struct RouterConfig {
     /// Requests that one dyno gets at a time.
     #[serde(default = "default_dyno_requests")]
     pub dyno_requests: u32,
+    /// Requests that wait for a dyno, over all apps (H22); of one app at most 1000 do (H11).
+    #[serde(default = "default_waiting_requests")]
+    pub waiting_requests: u32,
     /// How long a dyno may take for the first byte of its answer (H12), in seconds.
     #[serde(default = "default_first_byte_seconds")]
     pub first_byte_seconds: u64,
@@ -502,6 +505,10 @@ const fn default_header_bytes() -> u64 {
 
 const fn default_dyno_requests() -> u32 {
     1000
+}
+
+const fn default_waiting_requests() -> u32 {
+    10_000
 }
 
 const fn default_first_byte_seconds() -> u64 {

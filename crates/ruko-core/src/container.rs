@@ -103,11 +103,8 @@ pub enum RunEvent {
     },
     /// The answer to [`RunRequest::Usage`].
     Usage {
-        /// Memory in use, in bytes, without what the kernel would give back at once (inactive file cache).
+        /// Memory in use, in bytes, without what the kernel gives back before it wants for memory (cached files).
         memory_bytes: u64,
-        /// How often the memory limit was reached, as far as the kernel counts that (with control groups of version 1
-        /// some count only what they killed); files that were read count as well, and are forgotten then.
-        limit_hits: u64,
         /// How many of its processes the kernel killed for want of memory.
         oom_kills: u64,
     },

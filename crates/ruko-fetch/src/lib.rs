@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ruko_archive::LinkRule;
-use ruko_core::{Exit, Fault, report};
+use ruko_core::{Exit, Fault};
 
 mod extract;
 mod get;
@@ -110,15 +110,7 @@ const MAX_ENTRIES: u64 = 1_000_000;
 
 /// Runs the program.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match Cli::try_parse_from(args) {
-        Ok(cli) => report(PROGRAM, run(cli.command)),
-        Err(usage) => {
-            // Help goes to stdout with status 0, a wrong command line to stderr with 2. A peer that is
-            // gone needs neither.
-            let _ = usage.print();
-            if usage.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
-        }
-    }
+    ruko_cli::main(PROGRAM, args, |cli: Cli| run(cli.command))
 }
 
 fn run(command: Command) -> Result<Exit, Fault> {

@@ -343,10 +343,8 @@ pub struct Counters {
 /// What a container uses of its memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes in use, without the files that the kernel has read and would forget at once.
+    /// Bytes in use, without files: those the kernel forgets before it wants for memory.
     pub memory_bytes: u64,
-    /// How often the limit was reached.
-    pub limit_hits: u64,
 }
 
 /// How often a container met its bounds so far.
@@ -389,19 +387,13 @@ impl Counters {
 
 fn usage(version: Version, read: impl Fn(&str) -> Option<String>) -> Option<Usage> {
     // Version 1 counts for the group alone unless a key says `total_`, and a container may have groups of its own.
-    let (current, inactive) = match version {
-        Version::V1 => ("memory.usage_in_bytes", "total_inactive_file"),
-        Version::V2 => ("memory.current", "inactive_file"),
+    let (current, files) = match version {
+        Version::V1 => ("memory.usage_in_bytes", ["total_inactive_file", "total_active_file"]),
+        Version::V2 => ("memory.current", ["inactive_file", "active_file"]),
     };
-    let limit_hits = match version {
-        // Which of the two counts, where both have the same limit, is the kernel's affair.
-        Version::V1 => {
-            number(&read("memory.failcnt")?) + read("memory.memsw.failcnt").as_deref().map_or(0, number)
-        }
-        Version::V2 => field(&read("memory.events")?, "max"),
-    };
-    let forgettable = field(&read("memory.stat")?, inactive);
-    Some(Usage { memory_bytes: number(&read(current)?).saturating_sub(forgettable), limit_hits })
+    let stat = read("memory.stat")?;
+    let forgettable = files.iter().map(|key| field(&stat, key)).sum();
+    Some(Usage { memory_bytes: number(&read(current)?).saturating_sub(forgettable) })
 }
 
 fn number(text: &str) -> u64 {
@@ -618,20 +610,19 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_forgotten_at_once_is_not_used() {
+    fn what_would_be_forgotten_is_not_used() {
         let read = |file: &str| {
             let text = match file {
                 "memory.usage_in_bytes" | "memory.current" => "1000\n",
-                "memory.stat" => "inactive_file 300\ntotal_inactive_file 400\n",
-                "memory.failcnt" => "3\n",
-                "memory.memsw.failcnt" => "4\n",
-                "memory.events" => "low 0\nmax 5\noom_kill 1\n",
+                "memory.stat" => {
+                    "inactive_file 200\nactive_file 100\ntotal_inactive_file 250\ntotal_active_file 150\n"
+                }
                 _ => return None,
             };
             Some(text.to_owned())
         };
-        assert_eq!(usage(Version::V1, read), Some(Usage { memory_bytes: 600, limit_hits: 7 }));
-        assert_eq!(usage(Version::V2, read), Some(Usage { memory_bytes: 700, limit_hits: 5 }));
+        assert_eq!(usage(Version::V1, read), Some(Usage { memory_bytes: 600 }));
+        assert_eq!(usage(Version::V2, read), Some(Usage { memory_bytes: 700 }));
         assert_eq!(usage(Version::V1, |_| None), None, "it is gone");
     }
 

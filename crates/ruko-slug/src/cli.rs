@@ -218,10 +218,7 @@ impl BuildFacts {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(e) => {
-            let _ = e.print();
-            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Exit::Usage as u8));
-        }
+        Err(usage) => return ruko_cli::print(&usage),
     };
     umask(Mode::from_bits_truncate(0o022));
     let layout = Layout::from(cli.places);

@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("running::dynos::crashed_dyno_is_started_again_ever_more_slowly", crashed_dyno_is_started_again),
     ("running::dynos::dyno_that_ignores_sigterm_is_killed", dyno_that_ignores_sigterm_is_killed),
     ("running::dynos::dyno_is_asked_to_end", dyno_is_asked_to_end),
+    ("running::dynos::dyno_short_of_memory_is_told_so", dyno_short_of_memory_is_told_so),
     ("running::dynos::memory_hog_is_named", memory_hog_is_named),
     ("running::dynos::open_requests_end_before_their_dyno", open_requests_end_before_their_dyno),
     ("running::dynos::slow_answer_is_h12", slow_answer_is_h12),
@@ -140,6 +141,17 @@ fn dyno_is_asked_to_end(world: &World) {
     app.wait_for_log("heroku[web.1]: Stopping all processes with SIGTERM");
     app.wait_for_log("app[web.1]: ending as asked");
     app.wait_for_log("heroku[web.1]: Process exited with status 0");
+}
+
+fn dyno_short_of_memory_is_told_so(world: &World) {
+    let dev = world.developer("rosa");
+    let app = probe(world, &dev, "swollen");
+    dev.fixture("probe").deploy("swollen");
+    // Of the quota's 512 MiB, beside some 20 that it has anyway: more than 95 of a hundred, and not all.
+    assert_eq!(app.body("/eat?mib=475"), "eaten\n");
+    app.wait_for_log("Error R14 (Memory quota exceeded)");
+    app.wait_for_log("Process running mem=");
+    assert_eq!(app.body("/"), "version 1\n", "it runs on");
 }
 
 fn memory_hog_is_named(world: &World) {

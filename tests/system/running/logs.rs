@@ -24,6 +24,7 @@ fn lines_are_told(world: &World) {
         "app[web.1]: something to say",
         "heroku[router]: at=info method=GET path=\"/say?text=something%20to%20say\" host=told.localhost",
         "app[api]: Release v2 created by user lars",
+        "app[api]: Release v2 serves",
     ] {
         app.wait_for_log(line);
     }

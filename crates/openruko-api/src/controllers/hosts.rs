@@ -208,6 +208,7 @@ pub(crate) async fn switch(
         if is_candidate {
             tracing::info!("release v{} of {} serves", switch.release, app.name);
             api.tell_changed_of(&app.id);
+            api.say(&app.id, &format!("Release v{} serves", switch.release)).await;
         }
         Ok(StatusCode::NO_CONTENT)
     })

@@ -87,6 +87,8 @@ async fn run(
     let made = dyno_called(&mut db, &api, &app, &id).await?.dyno;
     tell_made(&mut db, &app, &caller.user.name, &made).await?;
     db.commit().await?;
+    let text = format!("Starting process with command `{}` by user {}", made.command, caller.user.name);
+    api.say(&app.id, &text).await;
     Ok(created(Dyno { attach_url: url, ..made }))
 }
 
@@ -132,17 +134,23 @@ fn changes<'a>(before: &'a [DynoRow], after: &'a [DynoRow]) -> Vec<(&'static str
     gone.chain(there).collect()
 }
 
-async fn restart_all(State(api): State<Api>, app: TheApp) -> Answer<(StatusCode, Json<Accepted>)> {
+async fn restart_all(
+    State(api): State<Api>,
+    caller: Caller,
+    app: TheApp,
+) -> Answer<(StatusCode, Json<Accepted>)> {
     let mut db = api.store.write().await?;
     let app = apps::still_there(&mut db, &app.0).await?;
     marks::restart(&mut db, &app.id, Target::All).await?;
     db.commit().await?;
+    api.say(&app.id, &format!("Restarting all dynos by user {}", caller.user.name)).await;
     Ok((StatusCode::ACCEPTED, Json(Accepted {})))
 }
 
 /// A dyno for one command ends: it is not run twice.
 async fn restart(
     State(api): State<Api>,
+    caller: Caller,
     app: TheApp,
     At((_, called)): At<(String, String)>,
 ) -> Answer<(StatusCode, Json<Accepted>)> {
@@ -157,12 +165,14 @@ async fn restart(
         What::Phase => return Err(phase()),
     }
     db.commit().await?;
+    api.say(&app.id, &format!("Restarting {called} by user {}", caller.user.name)).await;
     Ok((StatusCode::ACCEPTED, Json(Accepted {})))
 }
 
 /// Until it is restarted, its process type scaled, or a new release made.
 async fn stop(
     State(api): State<Api>,
+    caller: Caller,
     app: TheApp,
     At((_, called)): At<(String, String)>,
 ) -> Answer<(StatusCode, Json<Accepted>)> {
@@ -177,6 +187,7 @@ async fn stop(
         What::Phase => return Err(phase()),
     }
     db.commit().await?;
+    api.say(&app.id, &format!("Stopping {called} by user {}", caller.user.name)).await;
     Ok((StatusCode::ACCEPTED, Json(Accepted {})))
 }
 

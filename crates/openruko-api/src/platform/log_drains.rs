@@ -86,6 +86,9 @@ fn judged(api: &Api, raw: &str) -> Answer<String> {
         Err(BadDrain::PlainHttp) => {
             "Url is invalid: lines would go over plain HTTP; an admin can allow that with `webhook_private`"
         }
+        Err(BadDrain::PrivateNetwork) => {
+            "Url is invalid: its host is on a private network; an admin can allow that with `webhook_private`"
+        }
         Err(BadDrain::NoUrl) => {
             "Url is invalid: a drain is a URL such as syslog+tls://HOST:PORT, syslog://HOST:PORT or https://HOST/PATH"
         }

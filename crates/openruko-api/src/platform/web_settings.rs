@@ -6,7 +6,7 @@ use ruko_api_types::host::WebSettings;
 use ruko_api_types::platform::WebSettingsChanges;
 
 use super::apps;
-use super::caller::TheApp;
+use super::caller::{Caller, TheApp};
 use super::route::{OPERATE, Route, VIEW, get, patch};
 use crate::api::Api;
 use crate::errors::{Answer, ApiFault};
@@ -38,6 +38,7 @@ async fn show(State(api): State<Api>, TheApp(app): TheApp) -> Answer<Json<WebSet
 
 async fn change(
     State(api): State<Api>,
+    caller: Caller,
     TheApp(app): TheApp,
     Body(wanted): Body<WebSettingsChanges>,
 ) -> Answer<Json<WebSettings>> {
@@ -46,7 +47,16 @@ async fn change(
     let settings = changed(web::of_app(&mut db, &app.id).await?, wanted)?;
     web::set(&mut db, &app.id, &settings).await?;
     db.commit().await?;
+    api.say(&app.id, &format!("{} by user {}", told(&settings), caller.user.name)).await;
     Ok(Json(settings))
+}
+
+fn told(settings: &WebSettings) -> String {
+    let WebSettings { check_path, idle_after_seconds, force_https } = settings;
+    let checked = check_path.as_ref().map_or("not checked".to_owned(), |path| format!("checked at {path}"));
+    let sleep = idle_after_seconds.map_or("never asleep".to_owned(), |s| format!("asleep after {s} s"));
+    let http = if *force_https { "HTTPS only" } else { "HTTP and HTTPS" };
+    format!("Web dynos set to {checked}, {sleep}, {http}")
 }
 
 fn changed(mut settings: WebSettings, wanted: WebSettingsChanges) -> Answer<WebSettings> {
@@ -93,6 +103,20 @@ mod tests {
         for bad in ["", "health", "/a b", "/a\r\nHost: x", "/ü", "/a#b", &format!("/{}", "a".repeat(2000))] {
             assert!(checked(bad.to_owned()).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_change_is_told_in_words() {
+        assert_eq!(
+            told(&WebSettings::default()),
+            "Web dynos set to not checked, never asleep, HTTP and HTTPS"
+        );
+        let settings = WebSettings {
+            check_path: Some("/health".to_owned()),
+            idle_after_seconds: Some(600),
+            force_https: true,
+        };
+        assert_eq!(told(&settings), "Web dynos set to checked at /health, asleep after 600 s, HTTPS only");
     }
 
     #[test]

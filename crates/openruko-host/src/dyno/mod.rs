@@ -168,21 +168,23 @@ struct Supervisor {
 struct Memory {
     /// When it is looked at next.
     look: Option<Instant>,
-    limit_hits: u64,
     oom_kills: u64,
 }
 
 impl Memory {
     /// What is to be said of it: that it is short, or was too short for a process.
-    fn judge(&mut self, quota: u64, bytes: u64, limit_hits: u64, oom_kills: u64) -> Vec<String> {
+    ///
+    /// The quota is a limit that nothing can exceed, so it is short from a twentieth below it on. As with Heroku it is
+    /// said again for as long as that lasts.
+    fn judge(&mut self, quota: u64, bytes: u64, oom_kills: u64) -> Vec<String> {
         let lines = if oom_kills > self.oom_kills {
             words::killed_for_memory(quota).collect()
-        } else if limit_hits > self.limit_hits && bytes >= quota / 20 * 19 {
+        } else if bytes >= quota / 20 * 19 {
             vec![words::memory(bytes, quota), words::OVER_QUOTA.to_owned()]
         } else {
             Vec::new()
         };
-        (self.limit_hits, self.oom_kills) = (limit_hits, oom_kills);
+        self.oom_kills = oom_kills;
         lines
     }
 }
@@ -497,9 +499,9 @@ impl Supervisor {
                         self.stop(stop.seconds);
                     }
                 }
-                Some(RunEvent::Usage { memory_bytes, limit_hits, oom_kills }) => {
+                Some(RunEvent::Usage { memory_bytes, oom_kills }) => {
                     let quota = self.file.spec.limits.memory_bytes;
-                    let lines = self.memory.judge(quota, memory_bytes, limit_hits, oom_kills);
+                    let lines = self.memory.judge(quota, memory_bytes, oom_kills);
                     lines.into_iter().for_each(|line| self.say(line));
                 }
                 Some(RunEvent::Ended { status, killed, out_of_memory }) => {
@@ -742,14 +744,14 @@ mod tests {
     fn memory_is_told_of_when_it_is_short_and_not_before() {
         const MB: u64 = 1 << 20;
         let mut memory = Memory::default();
-        assert!(memory.judge(512 * MB, 510 * MB, 0, 0).is_empty(), "it fits");
-        assert!(memory.judge(512 * MB, 300 * MB, 5, 0).is_empty(), "caches met the limit");
-        assert_eq!(
-            memory.judge(512 * MB, 512 * MB, 6, 0),
-            ["Process running mem=512M(100.0%)", "Error R14 (Memory quota exceeded)"]
-        );
-        assert!(memory.judge(512 * MB, 512 * MB, 6, 0).is_empty(), "nothing new");
-        assert_eq!(memory.judge(512 * MB, 100 * MB, 9, 1)[0], "Error R15 (Memory quota vastly exceeded)");
-        assert!(memory.judge(512 * MB, 100 * MB, 9, 1).is_empty());
+        assert!(memory.judge(512 * MB, 480 * MB, 0).is_empty(), "it fits");
+        for _ in 0..2 {
+            assert_eq!(
+                memory.judge(512 * MB, 512 * MB, 0),
+                ["Process running mem=512M(100.0%)", "Error R14 (Memory quota exceeded)"]
+            );
+        }
+        assert_eq!(memory.judge(512 * MB, 100 * MB, 1)[0], "Error R15 (Memory quota vastly exceeded)");
+        assert!(memory.judge(512 * MB, 100 * MB, 1).is_empty());
     }
 }

@@ -89,7 +89,7 @@ def main():
                 kill_at = time.monotonic() + request["seconds"]
                 os.killpg(child.pid, signal.SIGTERM)
             elif request["request"] == "usage":
-                say(event="usage", memory_bytes=1, limit_hits=0, oom_kills=oom)
+                say(event="usage", memory_bytes=1, oom_kills=oom)
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,8 +1,9 @@
 //! Every code of Heroku's that the router gives, its page, and its line.
 
 use std::io::{BufReader, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use ruko_api_types::log::LogSource;
 use ruko_api_types::router::{RoutedApp, WebState};
@@ -99,6 +100,34 @@ fn an_app_that_does_not_come_up() {
 fn a_dyno_that_refuses() {
     let world = World::shop(vec![routed(1, nobody()), routed(2, nobody())]);
     expect(&world, "H21", "Backend connection refused", 503);
+}
+
+#[test]
+fn a_dyno_that_does_not_take_connections() {
+    // Nobody accepts, and the queue is full: the kernel then lets the first packets of others pass unanswered.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = deaf.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
+        queue.push(stream);
+    }
+    let world = World::shop(vec![routed(1, address)]);
+    expect(&world, "H19", "Backend connection timeout", 503);
+}
+
+#[test]
+fn more_requests_wait_than_may_at_all() {
+    let world = World::with("wake_seconds = 60\nwaiting_requests = 3\nmetrics_listen = '127.0.0.1:0'\n");
+    for name in ["shop", "other"] {
+        let host = format!("{name}.test");
+        world.put(RoutedApp { web: WebState::Asleep, ..app(name, &[&host]) });
+    }
+    let mut waiting: Vec<_> = (0..3).map(|_| world.client()).collect();
+    for client in &mut waiting {
+        client.get("other.test", "/");
+    }
+    eventually("all of them wait", || world.router.metric("openruko_router_waiting_requests") == Some(3.0));
+    expect(&world, "H22", "Connection limit reached", 503);
 }
 
 #[test]

@@ -459,11 +459,8 @@ impl Watch<'_> {
     fn tell_usage(&mut self) {
         self.look();
         // What has just ended uses nothing, and that it has ended is told next.
-        let Usage { memory_bytes, limit_hits } = self.machine.usage().unwrap_or_default();
-        let oom_kills = self.watchdog.oom_kills();
-        // Some kernels do not count the hits of version 1. Whatever was killed had met the limit.
-        let limit_hits = limit_hits.max(oom_kills);
-        events::send(&RunEvent::Usage { memory_bytes, limit_hits, oom_kills });
+        let Usage { memory_bytes } = self.machine.usage().unwrap_or_default();
+        events::send(&RunEvent::Usage { memory_bytes, oom_kills: self.watchdog.oom_kills() });
     }
 }
 

@@ -180,11 +180,11 @@ impl Dyno<'_> {
     }
 
     #[track_caller]
-    fn usage(&mut self) -> (u64, u64, u64) {
+    fn usage(&mut self) -> (u64, u64) {
         self.run.ask(RunRequest::Usage);
         let event = self.run.event();
-        let RunEvent::Usage { memory_bytes, limit_hits, oom_kills } = event else { panic!("{event:?}") };
-        (memory_bytes, limit_hits, oom_kills)
+        let RunEvent::Usage { memory_bytes, oom_kills } = event else { panic!("{event:?}") };
+        (memory_bytes, oom_kills)
     }
 
     fn lxc_start(&self) -> String {

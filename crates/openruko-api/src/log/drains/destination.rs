@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use url::{Host, Url};
 
+use crate::webhooks::is_public;
+
 /// The longest URL, in bytes.
 const MAX_URL: usize = 2048;
 
@@ -38,6 +40,9 @@ pub(crate) enum BadDrain {
     NoUrl,
     /// It is plain HTTP, which has to be allowed.
     PlainHttp,
+    /// It names an address of a private network, which has to be allowed. What a name stands for is looked at with every
+    /// connection.
+    PrivateNetwork,
 }
 
 impl Destination {
@@ -55,6 +60,9 @@ impl Destination {
         };
         if url.fragment().is_some() || url.port() == Some(0) {
             return Err(BadDrain::NoUrl);
+        }
+        if !private && host.parse().is_ok_and(|address| !is_public(address)) {
+            return Err(BadDrain::PrivateNetwork);
         }
         let (protocol, tls, usual) = match url.scheme() {
             "syslog" => (Protocol::Syslog, false, 514),
@@ -129,6 +137,9 @@ mod tests {
             assert!(Destination::parse(bad, true) == Err(BadDrain::NoUrl), "{bad}");
         }
         assert!(Destination::parse("http://h", false) == Err(BadDrain::PlainHttp));
+        for inside in ["syslog://127.0.0.1:1", "https://[::1]/", "syslog+tls://10.0.0.1"] {
+            assert!(Destination::parse(inside, false) == Err(BadDrain::PrivateNetwork), "{inside}");
+        }
     }
 
     #[test]

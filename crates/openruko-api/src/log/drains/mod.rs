@@ -47,6 +47,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How often an app's log tells of a drain that goes on failing.
 const SAY_AGAIN: Duration = Duration::from_secs(600);
 
+/// So many failures in a row are worth a line.
+const LASTING: u32 = 4;
+
 /// How often is looked for drains, and for what happened, though nobody told of anything: another API may serve the
 /// same database.
 const LOOK: Duration = Duration::from_secs(30);
@@ -165,8 +168,8 @@ struct Drain {
     /// How often in a row it failed.
     failures: u32,
     dropped: Dropped,
-    /// When the log last told of a bad certificate.
-    told_of_certificate: Option<Instant>,
+    /// When the log last told that it fails.
+    told_of_trouble: Option<Instant>,
 }
 
 /// Lines that were not sent and will not be.
@@ -201,7 +204,7 @@ impl Drain {
             connection: None,
             failures: 0,
             dropped: Dropped::default(),
-            told_of_certificate: None,
+            told_of_trouble: None,
         }
     }
 
@@ -331,14 +334,25 @@ impl Drain {
         self.connection = None;
         self.failures = self.failures.saturating_add(1);
         tracing::debug!(drain = public_id(&self.row.id), %why, "a drain does not take lines");
-        if let Failed::Certificate(error) = why
-            && self.told_of_certificate.is_none_or(|told| told.elapsed() >= SAY_AGAIN)
+        if let Some(text) = self.trouble(why)
+            && self.told_of_trouble.is_none_or(|told| told.elapsed() >= SAY_AGAIN)
         {
-            self.told_of_certificate = Some(Instant::now());
-            self.say(&format!("Error L14 (certificate validation error): error=\"{error}\"")).await;
+            self.told_of_trouble = Some(Instant::now());
+            self.say(&text).await;
         }
         if self.dropped.told.is_none_or(|told| told.elapsed() >= SAY_AGAIN) {
             self.say_what_was_dropped().await;
+        }
+    }
+
+    /// What is to be said of a failure. A connection that fails may be fine a moment later.
+    fn trouble(&self, why: &Failed) -> Option<String> {
+        match why {
+            Failed::Certificate(error) => {
+                Some(format!("Error L14 (certificate validation error): error=\"{error}\""))
+            }
+            _ if self.failures < LASTING => None,
+            _ => Some(format!("Drain {} takes no lines: {why}", self.row.token)),
         }
     }
 
