@@ -87,8 +87,8 @@ fn count(mut listed: impl BufRead, most: u64) -> io::Result<Size> {
 mod tests {
     use super::*;
 
-    const LISTED: &[u8] = b"040000 tree 1111       -\tlib\0100644 blob 2222      12\tlib/a b\tc\0\
-        120000 blob 3333       7\tlink\0160000 commit 4444       -\tsub\0";
+    const LISTED: &[u8] = b"040000 tree 1111       -\tlib\x00100644 blob 2222      12\tlib/a b\tc\x00\
+        120000 blob 3333       7\tlink\x00160000 commit 4444       -\tsub\x00";
 
     #[test]
     fn files_have_bytes_and_everything_is_counted() {
