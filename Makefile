@@ -11,6 +11,9 @@ SECONDS ?= 600
 bindir     = $(DESTDIR)$(PREFIX)/bin
 libexecdir = $(DESTDIR)$(PREFIX)/libexec/openruko
 sharedir   = $(DESTDIR)$(PREFIX)/share/openruko
+mandir     = $(DESTDIR)$(PREFIX)/share/man
+# Where bash, zsh and fish look for what completes a program's words.
+completiondirs = $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 
 CARGO      ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -45,7 +48,7 @@ SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh bui
   tests/fixtures/buildpacks/*/bin/* fuzz/*.sh crates/*/src/*.sh) .ci/run \
   .cargo/rustc-static-tools
 
-.PHONY: help deps languages build install demo test need-root lint unit system fuzz-api fuzz bench clean
+.PHONY: help manual deps languages build install demo test need-root lint unit system fuzz-api fuzz bench clean
 
 # The targets of `make test` need what `deps` installs, and one checkout; cargo uses all processors anyway.
 .NOTPARALLEL:
@@ -57,6 +60,7 @@ help:
 	@echo 'make install   install below PREFIX (now: $(PREFIX)), staged below DESTDIR'
 	@echo 'make demo      run the whole platform on STATE (now: $(STATE)) and push sample apps through it'
 	@echo 'make test      every check and test; needs root for the system tests'
+	@echo 'make manual    write man pages and completions anew, after a change of options or of the configuration'
 	@echo 'make fuzz-api  fuzz the Platform API for SECONDS (now: $(SECONDS))'
 	@echo 'make fuzz      fuzz what reads strangers'"'"' bytes, each target for SECONDS (now: $(SECONDS))'
 	@echo 'make bench     measure; figures go to target/bench/results.json'
@@ -104,6 +108,16 @@ install:
 	install -m755 hooks/* $(sharedir)/hooks
 	install -m755 $(filter-out %.seccomp,$(wildcard lxc-templates/openruko*)) $(sharedir)/templates
 	install -m644 $(wildcard lxc-templates/*.seccomp lxc-templates/*.sh) $(sharedir)/templates
+	install -d $(addprefix $(mandir)/man,1 5 8) $(completiondirs)
+	install -m644 docs/man/*.1 $(mandir)/man1
+	install -m644 docs/man/*.5 $(mandir)/man5
+	install -m644 docs/man/*.8 $(mandir)/man8
+	for file in completions/*.bash; do install -m644 $$file $(word 1,$(completiondirs))/$$(basename $$file .bash); done
+	for file in completions/*.zsh; do install -m644 $$file $(word 2,$(completiondirs))/_$$(basename $$file .zsh); done
+	install -m644 completions/*.fish $(word 3,$(completiondirs))
+	$(OUT)/openruko completions bash >$(word 1,$(completiondirs))/openruko
+	$(OUT)/openruko completions zsh >$(word 2,$(completiondirs))/_openruko
+	$(OUT)/openruko completions fish >$(word 3,$(completiondirs))/openruko.fish
 	find buildpacks -type d -exec install -d $(sharedir)/{} \;
 	find buildpacks -type f -perm -u+x -exec install -m755 {} $(sharedir)/{} \;
 	find buildpacks -type f ! -perm -u+x -exec install -m644 {} $(sharedir)/{} \;
@@ -131,6 +145,13 @@ lint:
 
 unit:
 	$(CARGO) test --locked --workspace
+
+# The tests compare what is kept in docs/man and completions with what the programs say.
+PROGRAMS = openruko openruko-api openruko-git openruko-host openruko-router openruko-serve ruko-container ruko-fetch ruko-slug
+manual:
+	UPDATE_MANUAL=1 $(CARGO) test --locked $(addprefix -p ,$(PROGRAMS)) --lib --no-fail-fast man_page_and_completions
+	UPDATE_MANUAL=1 $(CARGO) test --locked -p ruko-core --test manual
+	$(CARGO) test --locked -p ruko-manual
 
 # All at once and with all targets, as `unit` builds them, so that what they share is built once.
 SYSTEM_TESTS = $(addsuffix /system,ruko-container ruko-forward openruko-host openruko-tests)

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -62,6 +63,9 @@ impl World {
         world.down();
         let mut config = world.config();
         world.open_to_developers(&mut config);
+        // Tests wait for each other by other means.
+        let serve = config.serve.as_mut().unwrap();
+        (serve.build_slots, serve.user_slots) = (Some(64), Some(64));
         // One pool for the whole machine: a test of a hundred dynos must leave some to the others.
         config.container.as_mut().unwrap().slots = 240;
         configure(&mut config);
@@ -339,6 +343,15 @@ impl World {
         found
     }
 
+    /// openruko-serve as sshd starts it for a user, with further environment variables.
+    #[must_use]
+    pub fn serve(&self, user: &str, original_command: &str, env: &[(&str, &str)]) -> Command {
+        let mut serve = self.program("libexec/openruko/openruko-serve");
+        serve.arg(user).uid(ruko_sys::process::user("git").expect("there is a user git"));
+        serve.env("SSH_ORIGINAL_COMMAND", original_command).envs(env.iter().copied()).current_dir("/");
+        serve
+    }
+
     /// The file behind a `file:` URL of storage.
     #[must_use]
     pub fn stored(&self, url: &str) -> PathBuf {
@@ -383,6 +396,16 @@ fn dismantle(world: &Path) {
         .arg(world.join("state"))
         .stderr(Stdio::null())
         .status();
+    unmount_below(world);
+}
+
+/// What a test mounted in its world.
+fn unmount_below(world: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    for point in points.filter(|point| Path::new(point).starts_with(world)) {
+        let _ = Command::new("umount").args(["--lazy", point]).status();
+    }
 }
 
 /// Worlds of runs that were killed.

@@ -173,7 +173,7 @@ fn who_waits_for_another_push_is_told(world: &World) {
     until("it is being built", Duration::from_secs(30), || world.container_of("http-waits").is_some());
     let waited = push(&first, &remote(world, &world.token(&dev), "http-waits"));
     assert!(background.wait_with_output().unwrap().status.success());
-    let told = "remote: -----> heidi has been pushing to http-waits for ";
+    let told = "remote: -----> Waiting for another push: heidi has been pushing to http-waits for ";
     // The refs had moved by the time it was its turn: git itself refuses then, in the one lease order.
     assert!(waited.seen.contains(told), "{}", waited.seen);
     assert_eq!(world.deploys("http-waits"), 1);

@@ -26,7 +26,7 @@ pub(crate) fn small(config: &mut Config) {
 }
 
 /// What is released is not run: most apps of these tests are none that could be.
-fn without_dynos(config: &mut Config) {
+pub(crate) fn without_dynos(config: &mut Config) {
     (config.host, config.router) = (None, None);
     let components = &mut config.api.as_mut().unwrap().components;
     components.retain(|name, _| name != "host" && name != "router");

@@ -1,18 +1,21 @@
-//! The system tests: real sshd, git and LXC, on two worlds of their own: one that builds, and one that also runs what
-//! was built.
+//! The system tests: real sshd, git and LXC, on worlds of their own: one that builds, one that also runs what was
+//! built, and one whose bounds are met at once.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
 mod builds;
 mod crashes;
+mod doctor;
 mod heroku_cli;
 mod http;
 mod limits;
 mod platform;
+mod queue;
 mod running;
 mod sandbox;
 mod sharing;
 mod sources;
+mod tight;
 
 use std::sync::Arc;
 
@@ -41,21 +44,31 @@ fn tests() -> Vec<(&'static str, Test)> {
 
 fn main() {
     let args = Arguments::from_args();
-    let start = |configure: fn(&mut Config)| (!args.list).then(|| Arc::new(World::start(configure)));
-    let (builds, node) = (start(limits::small), start(running::quick));
+    let on_node = [running::tests(), heroku_cli::TESTS.to_vec(), doctor::TESTS.to_vec()].concat();
+    let on_tight = [tight::TESTS, queue::TESTS].concat();
+    // A world is worth its seconds only where there is something to do in it.
+    let start = |configure: fn(&mut Config), tests: &[(&'static str, Test)]| {
+        let wanted = |name: &str| args.filter.as_deref().is_none_or(|filter| name.contains(filter));
+        let is_needed = !args.list && tests.iter().any(|(name, _)| wanted(name));
+        is_needed.then(|| Arc::new(World::start(configure)))
+    };
+    let builds = start(limits::small, &tests());
+    let node = start(running::quick, &on_node);
+    let tight = start(tight::bounds, &on_tight);
     let on = |world: &Option<Arc<World>>, tests: Vec<(&'static str, Test)>| {
         let trials = tests.into_iter().map(|(name, test)| {
             let world = world.clone();
             Trial::test(name, move || {
-                test(world.as_ref().expect("the tests are not only listed"));
+                test(world.as_ref().expect("the test is wanted"));
                 Ok(())
             })
         });
         trials.collect::<Vec<_>>()
     };
     let mut trials = on(&builds, tests());
-    trials.extend(on(&node, [running::tests(), heroku_cli::TESTS.to_vec()].concat()));
+    trials.extend(on(&node, on_node));
+    trials.extend(on(&tight, on_tight));
     let conclusion = libtest_mimic::run(&args, trials);
-    drop((builds, node));
+    drop((builds, node, tight));
     conclusion.exit();
 }

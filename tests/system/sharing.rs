@@ -56,7 +56,7 @@ fn two_pushes_to_two_apps_do_not_wait(world: &World) {
         });
         for push in pushes {
             let pushed = push.join().unwrap();
-            assert!(pushed.ok && !pushed.seen.contains("waiting"), "{}", pushed.seen);
+            assert!(pushed.ok && !pushed.seen.contains("Waiting"), "{}", pushed.seen);
         }
     });
     assert_eq!((world.deploys("left-app"), world.deploys("right-app")), (1, 1));

@@ -22,7 +22,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 ];
 
 /// A tar.gz of what a shell command leaves in an empty directory.
-fn packed(world: &World, script: &str) -> Vec<u8> {
+pub(crate) fn packed(world: &World, script: &str) -> Vec<u8> {
     let dir = world.scratch();
     let out = Command::new("sh").args(["-ec", script]).current_dir(dir.path()).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -59,7 +59,7 @@ fn path(app: &str, build: &Value) -> String {
     format!("/apps/{app}/builds/{}", build["id"].as_str().unwrap())
 }
 
-fn failed(user: &Platform, app: &str, bytes: &[u8]) -> String {
+pub(crate) fn failed(user: &Platform, app: &str, bytes: &[u8]) -> String {
     let (output, build) = end(user, app, &begin(user, app, bytes, ""));
     assert_eq!(build["status"], "failed", "{output}");
     output

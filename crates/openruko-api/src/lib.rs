@@ -97,3 +97,13 @@ fn config_path(args: &Args) -> PathBuf {
     let named = args.config.clone().or_else(|| std::env::var_os(PATH_VARIABLE).map(PathBuf::from));
     named.unwrap_or_else(|| PathBuf::from(DEFAULT_PATH))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn man_page_and_completions_are_what_the_program_says() {
+        ruko_manual::keep(<Args as clap::CommandFactory>::command(), "8");
+    }
+}

@@ -9,14 +9,17 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use ruko_core::AppName;
 
 use crate::api::Api;
 use crate::auth::Component::{self, Admin, Host, Router as Routes, Serve};
+use crate::controllers::Named;
 use crate::controllers::{
     access, app, audit, builds, collaborators, commits, config_vars, fetches, hosts, keys, logs, output,
-    pushes, release_output, releases, routes, tokens, user,
+    push_log, pushes, release_output, releases, routes, tokens, user,
 };
 use crate::errors::ApiFault;
+use crate::store::{apps, audit as audit_store};
 
 /// Bodies that name a thing or two, in bytes.
 const SMALL: usize = 64 << 10;
@@ -75,6 +78,8 @@ fn calls() -> Vec<Call> {
         call(M::PUT,    "/internal/pushes/{id}/lease",                   SERVE, SMALL,  put(pushes::renew)),
         call(M::POST,   "/internal/pushes/{id}/commit",                  SERVE, COMMIT, post(commits::create)),
         call(M::POST,   "/internal/pushes/{id}/abort",                   SERVE, SMALL,  post(pushes::abort)),
+        call(M::PUT,    "/internal/pushes/{id}/steps",                   SERVE, SMALL,  put(push_log::tell)),
+        call(M::GET,    "/internal/pushes",                              ADMIN, SMALL,  get(push_log::list)),
         call(M::POST,   "/internal/pushes/{id}/output",                  SERVE, PIECE,  post(output::append)),
         call(M::GET,    "/internal/pushes/{id}/output",                  ADMIN, SMALL,  get(output::show)),
         call(M::POST,   "/internal/logs",                                LINES,  BATCH,  post(logs::take)),
@@ -124,7 +129,8 @@ pub fn rights() -> Vec<(Method, &'static str, &'static [Component])> {
 pub(crate) fn router(api: Api) -> Router {
     let mut router = Router::new();
     for call in calls() {
-        let guard = middleware::from_fn_with_state((api.clone(), call.rights), guard);
+        let audited = (call.path, call.rights);
+        let guard = middleware::from_fn_with_state((api.clone(), audited), guard);
         // The outermost layer is the last: who may not use a call is told so before its body is read.
         router =
             router.route(call.path, call.answer.layer(DefaultBodyLimit::max(call.body)).route_layer(guard));
@@ -146,7 +152,7 @@ async fn health() -> axum::Json<serde_json::Value> {
 
 /// Only a component with the right passes.
 async fn guard(
-    State((api, rights)): State<(Api, &'static [Component])>,
+    State((api, (call, rights))): State<(Api, (&'static str, &'static [Component]))>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiFault> {
@@ -154,7 +160,56 @@ async fn guard(
     if !rights.contains(&component) {
         return Err(ApiFault::forbidden(component));
     }
-    Ok(next.run(request).await)
+    if component != Admin || request.method() == Method::GET {
+        return Ok(next.run(request).await);
+    }
+    let action = format!("{} {call}", request.method());
+    let change = Change::by_admin(&api, action, unsecret(request.uri().path())).await;
+    let response = next.run(request).await;
+    if response.status().is_success() {
+        let made = response.extensions().get::<Named>().cloned();
+        change.record(&api, made).await;
+    }
+    Ok(response)
+}
+
+/// What `openruko admin` changes, if the call succeeds.
+struct Change {
+    action: String,
+    path: String,
+    /// The app that is in the path, by id and name at that moment.
+    app: Option<(String, AppName)>,
+}
+
+impl Change {
+    async fn by_admin(api: &Api, action: String, path: String) -> Self {
+        let name: Option<AppName> =
+            path.strip_prefix("/internal/apps/").and_then(|rest| rest.split('/').next()?.parse().ok());
+        let found = async {
+            let mut db = api.store.read().await.ok()?;
+            apps::find(&mut db, &name?).await.ok()?
+        };
+        let app = found.await.map(|app| (app.id, app.name));
+        Self { action, path, app }
+    }
+
+    /// The change stands already: a record that cannot be written is a line in the log.
+    async fn record(self, api: &Api, made: Option<Named>) {
+        let Self { action, path, app } = self;
+        let detail = match made {
+            Some(Named(name)) => format!("{path}/{name}"),
+            None => path,
+        };
+        let written = async {
+            let mut db = api.store.write().await?;
+            audit_store::insert_admins(&mut db, &action, &detail, app.as_ref()).await?;
+            db.commit().await
+        };
+        if let Err(error) = written.await {
+            let cause = ruko_core::exit::chain(&error);
+            tracing::error!(cause, action, "a change by an admin is not in the audit");
+        }
+    }
 }
 
 /// Whether a body is small enough to be read before anything is decided.

@@ -228,9 +228,20 @@ fn lease(seconds: u64) -> Result<Duration, BadSetting> {
 }
 
 fn limits(limits: BuildLimits) -> Result<BuildLimits, BadSetting> {
-    let BuildLimits { build_seconds, memory_bytes, pids, disk_bytes, slug_bytes, output_bytes, cache_bytes } =
-        limits;
-    for limit in [build_seconds, memory_bytes, pids, disk_bytes, slug_bytes, output_bytes, cache_bytes] {
+    let BuildLimits {
+        build_seconds,
+        memory_bytes,
+        pids,
+        disk_bytes,
+        slug_bytes,
+        output_bytes,
+        cache_bytes,
+        ..
+    } = limits;
+    let BuildLimits { pack_bytes, checkout_bytes, checkout_entries, .. } = limits;
+    let sent = [pack_bytes, checkout_bytes, checkout_entries];
+    let built = [build_seconds, memory_bytes, pids, disk_bytes, slug_bytes, output_bytes, cache_bytes];
+    for limit in built.into_iter().chain(sent) {
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(bad("limits", format!("must each be from 1 to {MAX_LIMIT}")));
         }

@@ -83,3 +83,13 @@ fn dispatch(cli: Cli) -> Result<Exit, Fault> {
     }
     agent::run(settings, api)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn man_page_and_completions_are_what_the_program_says() {
+        ruko_manual::keep(<Cli as clap::CommandFactory>::command(), "8");
+    }
+}

@@ -85,3 +85,13 @@ fn run(args: Args) -> Result<Exit, Fault> {
     }
     server::run(settings, args.upgrade)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn man_page_and_completions_are_what_the_program_says() {
+        ruko_manual::keep(<Args as clap::CommandFactory>::command(), "8");
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use ruko_api_types::push_log::Step;
 use ruko_api_types::{Output, Push};
 use ruko_core::{Exit, Fault, Hint, message};
 
@@ -11,39 +12,70 @@ use crate::events::Events;
 use crate::host::{Outcome, PushHost};
 use crate::lease::Lease;
 use crate::push::finish;
+use crate::queue::Kind;
 use crate::session::{Base, Cut, Running, Session};
-use crate::terminal;
+use crate::space::{self, Wanted};
+use crate::steps::Clock;
+use crate::{terminal, waiting};
 
 /// Carries out the push on stdin, which a runner has taken up and which has its app's lease.
 pub(crate) fn run(context: &Context) -> Result<Exit, Fault> {
     let push: Push = serde_json::from_reader(io::stdin().lock()).fault("cannot read what is to be built")?;
+    let clock = Clock::start();
     let events = Events::watch_client_and_signals().fault("cannot watch for signals")?;
     let lease = Lease::keep(&context.api, &push, events.sender());
-    let running = Session::begin(context, events)
-        .map_err(|fault| Cut::not_started(fault.message))
-        .and_then(|session| session.start(push.push.container(), Base::from(&push), &push.limits));
+    let mut recorded = 0;
+    let mut record = |line: String| {
+        let text = format!("{line}\n");
+        let length = text.len() as u64;
+        // The record is the place for it; without the API there is none.
+        if context.api.output(&push.push, &Output { offset: recorded, text }).is_ok() {
+            recorded += length;
+        }
+    };
+    let running = Session::begin(context, events).map_err(|fault| Cut::not_started(fault.message)).and_then(
+        |session| {
+            space::check(&context.config, Wanted::of(&push))?;
+            let tell = &mut |told: &str| record(message::step(told));
+            let slot = waiting::for_slot(context, &session, &push.user, Kind::Push, tell)?;
+            clock.ended(Step::Slot);
+            let running = session.start(push.push.container(), Base::from(&push), &push.limits)?;
+            clock.ended(Step::Container);
+            Ok((running, slot))
+        },
+    );
     match running {
-        Ok(running) => Ok(build(context, &push, lease, running)),
+        Ok((running, _slot)) => Ok(build(context, &push, lease, running, recorded, &clock)),
         Err(cut) => {
-            let text = cut.words().map(message::trouble).map(|text| format!("{text}\n"));
-            // The record is the place for it; without the API there is none.
-            let _ = context.api.output(&push.push, &Output { offset: 0, text: text.unwrap_or_default() });
+            cut.words().map(message::trouble).into_iter().for_each(record);
             terminal::log(&cut.reason());
             lease.give_back(cut.reason());
+            drop(clock.tell_failed(&context.api, &push.push));
             Ok(Exit::TryAgain)
         }
     }
 }
 
-/// Runs the build in its container and sees to it that the lease ends as the build did.
-fn build(context: &Context, push: &Push, lease: Lease, running: Running) -> Exit {
+/// Runs the build in its container and sees to it that the lease ends as the build did. So many bytes of its
+/// output are recorded already.
+fn build(
+    context: &Context,
+    push: &Push,
+    lease: Lease,
+    running: Running,
+    recorded: u64,
+    clock: &Clock,
+) -> Exit {
     let env = context.config.build.env.clone();
     let host =
-        PushHost::new(&context.api, push, &running.container, env, &running.ended, lease.commit_sent());
+        PushHost::new(&context.api, push, &running.container, env, &running.ended, lease.commit_sent())
+            .continuing(recorded)
+            .timed_by(clock);
     let ended = running.source(&host);
     host.discard_uncommitted();
     let outcome = host.outcome();
     if let Outcome::Committed(committed) = &outcome {
+        let _told = clock.tell_committed(&context.api, &push.push, committed);
         lease.settle();
         finish(push, running, committed);
         return Exit::Ok;
@@ -61,6 +93,7 @@ fn build(context: &Context, push: &Push, lease: Lease, running: Running) -> Exit
         }
     };
     lease.give_back(reason);
+    drop(clock.tell_failed(&context.api, &push.push));
     Exit::Refused
 }
 

@@ -151,3 +151,13 @@ fn run(context: &Context, user: &UserName, request: &Request) -> Result<ExitCode
         (Service::UploadPack | Service::UploadArchive, _) => fetch::run(context, user, request, events),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn man_page_and_completions_are_what_the_program_says() {
+        ruko_manual::keep(<Cli as clap::CommandFactory>::command(), "8");
+    }
+}

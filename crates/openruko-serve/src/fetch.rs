@@ -10,8 +10,11 @@ use crate::context::Context;
 use crate::ending::{api_down, denied, end, not_begun, not_started, passed_on};
 use crate::events::Events;
 use crate::host::FetchHost;
+use crate::queue::Kind;
 use crate::request::Request;
 use crate::session::{Base, Session};
+use crate::space::{self, Wanted};
+use crate::{terminal, waiting};
 
 /// Runs a fetch to its end.
 pub(crate) fn run(
@@ -24,10 +27,15 @@ pub(crate) fn run(
     let fetch = fetch.ok_or_else(|| denied(&request.app))?;
     let session = Session::begin(context, events).map_err(not_begun)?;
     let Fetch { template, stack_image: stack, limits, repo, .. } = fetch;
-    match session.start(ContainerName::generate("fetch"), Base { template, stack }, &limits) {
-        Ok(running) => {
+    let started = space::check(&context.config, Wanted::of_fetch(&repo)).and_then(|()| {
+        let tell = &mut |told: &str| terminal::step(told);
+        let slot = waiting::for_slot(context, &session, user, Kind::Fetch, tell)?;
+        Ok((session.start(ContainerName::generate("fetch"), Base { template, stack }, &limits)?, slot))
+    });
+    match started {
+        Ok((running, _slot)) => {
             let host = FetchHost { layers: &repo };
-            Ok(running.git(context, request, &host).map_or_else(end, passed_on))
+            Ok(running.git(context, request, None, &host).map_or_else(end, passed_on))
         }
         Err(cut) => not_started(cut),
     }

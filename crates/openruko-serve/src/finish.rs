@@ -87,7 +87,9 @@ fn store_cache(dir: &RuntimeDir, plan: &Plan, url: &str) -> Result<(), Fault> {
         Err(Failure::TooLarge { bytes, max }) => Err(Fault::refused(format!(
             "a build cache of {bytes} bytes is larger than {max} and was not kept"
         ))),
-        Err(Failure::Cause(cause)) => Err(Fault::refused(format!("a build cache was not kept: {cause}"))),
+        Err(Failure::Full(cause) | Failure::Cause(cause)) => {
+            Err(Fault::refused(format!("a build cache was not kept: {cause}")))
+        }
     }
 }
 

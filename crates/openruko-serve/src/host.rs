@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ruko_api_client::{ApiClient, ApiClientError};
 use ruko_api_types::host::{ReleaseProgress, ReleaseStatus};
+use ruko_api_types::push_log::Step;
 use ruko_api_types::{Commit, CommitRelease, Committed, Head, Manifest, Output, Push, RefUpdate, Stored};
 use ruko_channel::{BuildRequest, CommitRequest, Host, Refusal};
 use ruko_core::exit::{chain, one_line};
@@ -17,6 +18,7 @@ use ruko_core::message;
 use ruko_core::names::is_ref_name;
 
 use crate::container::Container;
+use crate::steps::{Clock, Until};
 use crate::storage::{self, Failure};
 use crate::terminal;
 
@@ -51,6 +53,7 @@ pub(crate) struct PushHost<'a> {
     commit_sent: Arc<AtomicBool>,
     /// When the time of the container is nearly over.
     nearly_over: Instant,
+    clock: Clock,
 }
 
 /// What is stored. Held locked while anything is being stored or committed, so that what is committed is
@@ -123,7 +126,18 @@ impl<'a> PushHost<'a> {
             commit_sent,
             nearly_over: Instant::now()
                 + Duration::from_secs(push.limits.build_seconds).saturating_sub(PROGRESS_MARGIN),
+            clock: Clock::start(),
         }
+    }
+
+    /// What it does is timed by this clock, which began before.
+    pub(crate) fn timed_by(self, clock: &Clock) -> Self {
+        Self { clock: clock.clone(), ..self }
+    }
+
+    /// So many bytes of output are recorded already.
+    pub(crate) fn continuing(self, recorded: u64) -> Self {
+        Self { output: Mutex::new(recorded), ..self }
     }
 
     /// How it went.
@@ -173,6 +187,13 @@ impl<'a> PushHost<'a> {
                 message::bytes(bytes),
                 message::bytes(max)
             )),
+            Failure::Full(cause) => self.refuse(
+                format!(
+                    "The {what} could not be stored: the server's disk is full; nothing was changed. Try again \
+                     later, and tell the server's admin."
+                ),
+                cause,
+            ),
             Failure::Cause(cause) => self.refuse(format!("The {what} could not be stored."), cause),
         })?;
         *place(&mut objects) = Some(stored.clone());
@@ -253,6 +274,9 @@ impl Host for PushHost<'_> {
     fn build(&self) -> Result<BuildRequest, Refusal> {
         self.told().heard = true;
         let push = self.push;
+        if push.tarball.is_none() {
+            self.clock.ended(Step::Receive);
+        }
         Ok(BuildRequest {
             push: push.push.clone(),
             request_id: push.request_id.clone(),
@@ -269,7 +293,12 @@ impl Host for PushHost<'_> {
     }
 
     fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
-        repo(&self.push.repo.get).map_err(|cause| self.refuse(NO_REPO.to_owned(), cause))
+        let repo = repo(&self.push.repo.get).map_err(|cause| self.refuse(NO_REPO.to_owned(), cause))?;
+        let Some(from) = repo else {
+            self.clock.ended(Step::Fetch);
+            return Ok(None);
+        };
+        Ok(Some(Box::new(Until { from, clock: self.clock.clone(), step: Step::Fetch })))
     }
 
     fn source(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
@@ -284,13 +313,17 @@ impl Host for PushHost<'_> {
     }
 
     fn cache(&self) -> Option<Box<dyn Read>> {
+        self.clock.ended(Step::Checkout);
         // A cache that cannot be read is a cache that is not there: it costs time only.
         storage::get(&self.push.cache.get).ok().flatten().map(|cache| cache as Box<dyn Read>)
     }
 
     fn store_slug(&self, bytes: &mut dyn Read) -> Result<Stored, Refusal> {
+        self.clock.ended(Step::Compile);
         let slug = &self.push.slug;
-        self.store("slug", &slug.put, slug.max_bytes, bytes, |objects| &mut objects.slug)
+        let stored = self.store("slug", &slug.put, slug.max_bytes, bytes, |objects| &mut objects.slug)?;
+        self.clock.ended(Step::Pack);
+        Ok(stored)
     }
 
     fn store_repo(&self, bytes: &mut dyn Read) -> Result<Stored, Refusal> {
@@ -298,7 +331,10 @@ impl Host for PushHost<'_> {
             return Err(Refusal("The build of a tarball stores no repository.".to_owned()));
         }
         let most = self.push.limits.disk_bytes;
-        self.store("repository", &self.push.repo.put, most, bytes, |objects| &mut objects.repo)
+        let put = &self.push.repo.put;
+        let stored = self.store("repository", put, most, bytes, |objects| &mut objects.repo)?;
+        self.clock.ended(Step::Repository);
+        Ok(stored)
     }
 
     fn commit(&self, request: CommitRequest) -> Result<Committed, Refusal> {
@@ -313,6 +349,7 @@ impl Host for PushHost<'_> {
             Ok(committed) => {
                 let patience = self.nearly_over.min(Instant::now() + PROGRESS_PATIENCE);
                 objects.commit = Commitment::Made { committed: committed.clone(), patience };
+                self.clock.ended(Step::Commit);
                 Ok(committed)
             }
             Err(why) => {
@@ -428,7 +465,7 @@ fn repo(layers: &[String]) -> Result<Option<Box<dyn Read>>, String> {
         [layer] => match storage::get(layer) {
             Ok(Some(object)) => Ok(Some(object)),
             Ok(None) => Err(format!("`{layer}` is not in storage")),
-            Err(Failure::Cause(cause)) => Err(cause),
+            Err(Failure::Cause(cause) | Failure::Full(cause)) => Err(cause),
             Err(Failure::TooLarge { .. }) => unreachable!("nothing is stored"),
         },
         _ => Err(format!("the repository has {} layers; this version reads one", layers.len())),

@@ -22,10 +22,14 @@ mod inner_ssh;
 mod keys;
 mod lease;
 mod push;
+mod queue;
 mod request;
 mod runtime_dir;
 mod session;
+mod space;
+mod steps;
 mod storage;
 mod terminal;
+mod waiting;
 
 pub use cli::main;

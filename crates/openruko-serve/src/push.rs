@@ -1,11 +1,10 @@
 //! A push: authorized, leased, built in a container, committed.
 
 use std::process::{ExitCode, ExitStatus};
-use std::time::{Duration, Instant};
 
-use ruko_api_client::Opened;
-use ruko_api_types::{Access, Committed, Holder, OpenPush, Push};
-use ruko_core::{AppName, Exit, Fault, UserName};
+use ruko_api_types::push_log::Step;
+use ruko_api_types::{Access, Committed, Push};
+use ruko_core::{Exit, Fault, UserName};
 
 use crate::context::Context;
 use crate::ending::{api_down, denied, end, not_begun, not_started, passed_on};
@@ -13,16 +12,12 @@ use crate::events::Events;
 use crate::finish::Plan;
 use crate::host::{Outcome, PushHost};
 use crate::lease::Lease;
+use crate::queue::{Kind, Place};
 use crate::request::Request;
-use crate::session::{self, Base, Cut, Running, Session};
-use crate::terminal;
-
-/// How long one question for the lease may wait at the API. Short, so that a client that goes away is
-/// noticed between two.
-const ASK_SECONDS: u64 = 2;
-/// The longest wait for a lease that can be configured: the container's keeper waits no longer than five
-/// minutes to be told what is wanted.
-const LONGEST_WAIT: Duration = Duration::from_secs(240);
+use crate::session::{Base, Cut, Running, Session};
+use crate::space::{self, Wanted};
+use crate::steps::Clock;
+use crate::{terminal, waiting};
 
 /// Runs a push to its end.
 pub(crate) fn run(
@@ -31,83 +26,79 @@ pub(crate) fn run(
     request: &Request,
     events: Events,
 ) -> Result<ExitCode, Fault> {
-    let app = &request.app;
+    let (app, clock) = (&request.app, Clock::start());
     if !context.api.authorize(user, app, Access::Write).map_err(|why| api_down(&why))? {
         return Err(denied(app));
     }
     let session = Session::begin(context, events).map_err(not_begun)?;
-    let Some(push) = open(context, user, app, &session)? else { return Ok(Exit::Refused.into()) };
+    clock.ended(Step::Authorize);
+    let Some(push) = waiting::for_lease(context, user, app, &session)? else {
+        return Ok(Exit::Refused.into());
+    };
+    clock.ended(Step::Lease);
     let lease = Lease::keep(&context.api, &push, session.events.sender());
-    match session.start(push.push.container(), Base::from(&push), &push.limits) {
-        Ok(running) => Ok(build(context, request, &push, lease, running)),
+    match container(context, session, &push, &clock) {
+        Ok((running, _slot)) => Ok(build(context, request, &push, lease, running, &clock)),
         Err(cut) => {
             lease.give_back(cut.reason());
+            drop(clock.tell_failed(&context.api, &push.push));
             not_started(cut)
         }
     }
 }
 
-/// Takes the lease, waiting for another push to end. None when the client went away meanwhile.
-fn open(context: &Context, user: &UserName, app: &AppName, session: &Session) -> Result<Option<Push>, Fault> {
-    let patience = Duration::from_secs(context.config.serve()?.wait_seconds).min(LONGEST_WAIT);
-    let deadline = Instant::now() + patience;
-    let mut told = false;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        // Asked without waiting first, so that the developer is told at once.
-        let wait_seconds = if told { ASK_SECONDS.min(left.as_secs()) } else { 0 };
-        let request = OpenPush { user: user.clone(), wait_seconds };
-        match context.api.open_push(app, &request).map_err(|why| api_down(&why))? {
-            Opened::Push(push) => return Ok(Some(*push)),
-            Opened::Denied => return Err(denied(app)),
-            Opened::Held(holder) if left < Duration::from_secs(1) => return Err(held(app, &holder)),
-            Opened::Held(holder) if !told => {
-                terminal::step(format!(
-                    "{}; waiting up to {} seconds",
-                    held_by(app, &holder),
-                    patience.as_secs()
-                ));
-                told = true;
-            }
-            Opened::Held(_) => {}
-        }
-        match session.ended_early() {
-            Some(Cut::ClientGone) => return Ok(None),
-            Some(cut @ Cut::Because { .. }) => {
-                terminal::log(&cut.reason());
-                return Err(session::not_started());
-            }
-            None => {}
-        }
-    }
-}
-
-fn held_by(app: &AppName, holder: &Holder) -> String {
-    format!(
-        "{} has been pushing to {app} for {} seconds (since {})",
-        holder.user, holder.seconds, holder.since
-    )
-}
-
-fn held(app: &AppName, holder: &Holder) -> Fault {
-    Fault::try_again(format!("{}; nothing was changed.", held_by(app, holder)))
-        .hint("Push again when that push has ended.")
+/// A container for the push, and the slot that is its as long as somebody waits for it.
+fn container(
+    context: &Context,
+    session: Session,
+    push: &Push,
+    clock: &Clock,
+) -> Result<(Running, Place), Cut> {
+    space::check(&context.config, Wanted::of(push))?;
+    let slot =
+        waiting::for_slot(context, &session, &push.user, Kind::Push, &mut |told| terminal::step(told))?;
+    clock.ended(Step::Slot);
+    let running = session.start(push.push.container(), Base::from(push), &push.limits)?;
+    clock.ended(Step::Container);
+    Ok((running, slot))
 }
 
 /// Runs git in the container and sees to it that the lease ends as the push did. From here on git speaks
 /// its protocol: trouble is told in words only.
-fn build(context: &Context, request: &Request, push: &Push, lease: Lease, running: Running) -> ExitCode {
+fn build(
+    context: &Context,
+    request: &Request,
+    push: &Push,
+    lease: Lease,
+    running: Running,
+    clock: &Clock,
+) -> ExitCode {
     let env = context.config.build.env.clone();
     let host =
-        PushHost::new(&context.api, push, &running.container, env, &running.ended, lease.commit_sent());
-    let ended = running.git(context, request, &host);
+        PushHost::new(&context.api, push, &running.container, env, &running.ended, lease.commit_sent())
+            .timed_by(clock);
+    let ended = running.git(context, request, Some(push.limits.pack_bytes), &host);
     host.discard_uncommitted();
-    match (host.outcome(), ended) {
-        (Outcome::Committed(committed), ended) => {
-            lease.settle();
-            finish(push, running, &committed);
-            after_commit(&committed, ended)
-        }
+    let outcome = host.outcome();
+    if let Outcome::Committed(committed) = outcome {
+        let _told = clock.tell_committed(&context.api, &push.push, &committed);
+        lease.settle();
+        finish(push, running, &committed);
+        return after_commit(&committed, ended);
+    }
+    let status = came_to_nothing(outcome, ended, lease, &running);
+    drop(clock.tell_failed(&context.api, &push.push));
+    status
+}
+
+/// Gives the lease back with the reason, and tells the developer what git does not.
+fn came_to_nothing(
+    outcome: Outcome,
+    ended: Result<ExitStatus, Cut>,
+    lease: Lease,
+    running: &Running,
+) -> ExitCode {
+    match (outcome, ended) {
         (_, Err(cut)) => {
             lease.give_back(cut.reason());
             end(cut)
@@ -116,7 +107,7 @@ fn build(context: &Context, request: &Request, push: &Push, lease: Lease, runnin
             lease.give_back(reason);
             passed_on(status)
         }
-        (Outcome::Nothing, Ok(status)) => {
+        (Outcome::Nothing | Outcome::Committed(_), Ok(status)) => {
             lease.forget();
             passed_on(status)
         }

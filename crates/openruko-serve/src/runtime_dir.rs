@@ -57,6 +57,12 @@ impl RuntimeDir {
         }
     }
 
+    /// As if the process had been killed: the lock is free and the directory stays.
+    #[cfg(test)]
+    pub(crate) fn abandon(mut self) {
+        self.path = PathBuf::new();
+    }
+
     /// A path in it.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -74,6 +80,11 @@ impl Drop for RuntimeDir {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// Whether a living process has the directory of a run.
+pub(crate) fn is_held(dir: &Path) -> bool {
+    matches!(Lock::try_take(&dir.join("lock")), Ok(None))
 }
 
 /// Removes directories whose lock nobody holds. Another sweeper may be at it too: what is gone is gone.

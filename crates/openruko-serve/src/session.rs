@@ -64,6 +64,8 @@ pub(crate) enum Work<'a> {
         request: &'a Request,
         /// `GIT_PROTOCOL`, if the client sent it.
         protocol: Option<&'a str>,
+        /// The largest pack that a push may send, in bytes.
+        max_pack_bytes: Option<u64>,
     },
     /// The build of a tarball, which has no client.
     Source,
@@ -73,8 +75,10 @@ impl Work<'_> {
     /// The words for `ruko-slug`.
     fn words(self) -> String {
         match self {
-            Self::Git { request, .. } => {
-                format!("session {}{}", request.service.name(), request.exchange.option())
+            Self::Git { request, max_pack_bytes, .. } => {
+                let bound = max_pack_bytes.map(|most| format!(" --max-pack-bytes={most}"));
+                let (service, exchange) = (request.service.name(), request.exchange.option());
+                format!("session {service}{exchange}{}", bound.unwrap_or_default())
             }
             Self::Source => "build-source".to_owned(),
         }
@@ -116,7 +120,8 @@ impl Cut {
         }
     }
 
-    fn because(fault: Fault) -> Self {
+    /// For whoever asked for it and not for the admin.
+    pub(crate) fn because(fault: Fault) -> Self {
         Self::Because { fault, detail: None }
     }
 
@@ -145,6 +150,11 @@ impl Session {
     /// Why the session is over although nothing was asked of it yet.
     pub(crate) fn ended_early(&self) -> Option<Cut> {
         self.events.happened().map(cut)
+    }
+
+    /// Why the session is over, if it is by `deadline`; waits for that.
+    pub(crate) fn ended_before(&self, deadline: Instant) -> Option<Cut> {
+        self.events.next_before(deadline).map(cut)
     }
 
     /// Asks for the container and waits until it answers.
@@ -219,9 +229,11 @@ impl Running {
         &self,
         context: &Context,
         request: &Request,
+        max_pack_bytes: Option<u64>,
         host: &dyn Host,
     ) -> Result<ExitStatus, Cut> {
-        self.work(Work::Git { request, protocol: context.git_protocol.as_deref() }, host)
+        let protocol = context.git_protocol.as_deref();
+        self.work(Work::Git { request, protocol, max_pack_bytes }, host)
     }
 
     /// Builds a tarball; otherwise as [`Running::git`].

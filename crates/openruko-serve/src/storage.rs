@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use ruko_api_types::Stored;
 use ruko_core::exit::chain;
-use ruko_storage::{PutError, StorageUrl};
+use ruko_storage::{PutError, StorageError, StorageUrl};
 
 /// Why an object is not stored or cannot be read.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) enum Failure {
         /// The bound in bytes.
         max: u64,
     },
+    /// There is no room for it. The cause is for the admin.
+    Full(String),
     /// The cause, which is for the admin: it names places on the host.
     Cause(String),
 }
@@ -35,6 +37,7 @@ pub(crate) fn put(url: &str, from: &mut dyn Read, max_bytes: u64) -> Result<Stor
             Ok(_) => Failure::TooLarge { bytes: from.bytes, max },
             Err(why) => Failure::Cause(chain(&why)),
         },
+        PutError::Storage(why @ StorageError::Full { .. }) => Failure::Full(chain(&why)),
         why => Failure::Cause(chain(&why)),
     })
 }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod commands;
+mod doctor;
 mod escaped;
 mod up;
 
@@ -24,10 +25,16 @@ use ruko_core::{Exit, Fault, Hint};
     version,
     after_help = "Commands can be written as Heroku writes them (`config:set`) or as words (`config set`). Where the
 Heroku CLI is installed, it carries out all but login, logout, servers, auth:token and
-git:credentials, and has many commands more."
+git:credentials, and has many commands more.
+
+Examples:
+  openruko login https://paas.example.com
+  openruko create my-app
+  sudo openruko up --state /srv/openruko
+  sudo openruko --config /srv/openruko/config.toml doctor"
 )]
 struct Cli {
-    /// The configuration file of `openruko admin`.
+    /// The configuration file of `openruko admin` and `openruko doctor`.
     #[arg(long, env = PATH_VARIABLE, default_value = DEFAULT_PATH, hide_env_values = true)]
     config: PathBuf,
     /// The server, by name or address.
@@ -43,6 +50,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Admin(admin::AdminArgs),
+    Doctor(doctor::DoctorArgs),
     Up(up::UpArgs),
     Teardown(up::TeardownArgs),
     #[command(flatten)]
@@ -105,6 +113,7 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
                 })?;
             admin::run(args, &config).map(ExitCode::from)
         }
+        Command::Doctor(args) => doctor::run(&args, &cli.config).map(ExitCode::from),
         Command::Up(args) => up::run(&args).map(ExitCode::from),
         Command::Teardown(args) => up::teardown(&args).map(ExitCode::from),
         Command::Developer(command) => commands::carry_out(command, cli.server),
@@ -116,5 +125,15 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
             let _ = io::Write::write_all(&mut io::stdout(), Cli::command().render_version().as_bytes());
             Ok(Exit::Ok.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn man_page_and_completions_are_what_the_program_says() {
+        ruko_manual::keep_page(<Cli as clap::CommandFactory>::command(), "1");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
+use ruko_api_types::push_log::PushRecord;
 use ruko_api_types::{
     App, AuditEntry, Build, Buildpacks, ConfigVarChange, Destroyed, Key, NewApp, NewKey, NewPassword,
     NewToken, NewUser, PasswordSet, Release, User, UserChanges, UserToken,
@@ -97,6 +98,22 @@ impl ApiClient {
     pub fn audit(&self, app: Option<&AppName>, limit: u32) -> Result<Vec<AuditEntry>, ApiClientError> {
         let app = app.map_or_else(String::new, |app| format!("&app={app}"));
         self.get(&format!("/internal/audit?limit={limit}{app}"))?.json()
+    }
+
+    /// The log of pushes, newest first: of one app, of one user, those alone that came to nothing.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call.
+    pub fn pushes(
+        &self,
+        app: Option<&AppName>,
+        user: Option<&UserName>,
+        failed: bool,
+        limit: u32,
+    ) -> Result<Vec<PushRecord>, ApiClientError> {
+        let app = app.map_or_else(String::new, |app| format!("&app={app}"));
+        let user = user.map_or_else(String::new, |user| format!("&user={user}"));
+        self.get(&format!("/internal/pushes?limit={limit}&failed={failed}{app}{user}"))?.json()
     }
 
     /// All users, by name.

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use ruko_api_types::host::ReleaseProgress;
+use ruko_api_types::push_log::Steps;
 use ruko_api_types::{
     Abort, Access, Authenticate, Authenticated, Commit, Committed, Fetch, Holder, INSUFFICIENT_SCOPE,
     INVALID_TOKEN, KeyOwner, OpenFetch, OpenPush, Output, Push, TakeBuild,
@@ -183,6 +184,14 @@ impl ApiClient {
     /// The API cannot be reached or refuses the call. The lease then runs out by itself.
     pub fn abort(&self, push: &PushId, abort: &Abort) -> Result<(), ApiClientError> {
         self.post(&format!("/internal/pushes/{push}/abort"), abort)?.done()
+    }
+
+    /// Tells what the steps of a push took, when it has ended.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call; 404 when nothing was pushed and there is no record.
+    pub fn tell_steps(&self, push: &PushId, steps: &Steps) -> Result<(), ApiClientError> {
+        self.put(&format!("/internal/pushes/{push}/steps"), steps)?.done()
     }
 
     /// Appends to the output that is kept of a push. A piece that is sent again is stored once.

@@ -8,6 +8,7 @@
 pub mod host;
 pub mod log;
 pub mod platform;
+pub mod push_log;
 pub mod router;
 
 use std::collections::BTreeMap;

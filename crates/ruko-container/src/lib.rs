@@ -39,7 +39,16 @@ const PROGRAM: &str = "ruko-container";
     name = PROGRAM,
     version,
     about = "Run unprivileged LXC containers for builds and dynos",
-    after_help = "Example:\n  ruko-container setup\n  ruko-container start try --client-key /root/.ssh/id_ed25519.pub\n  ruko-container list\n  ruko-container exec push-01jd… -- ls -l /app"
+    after_help = "Examples:
+  ruko-container setup
+  ruko-container start try --client-key /root/.ssh/id_ed25519.pub
+  ruko-container list --json
+  ruko-container exec try -- ls -l /app
+  ruko-container stop try
+  ruko-container destroy try
+  ruko-container reap --json
+  ruko-container run <spec.json
+  ruko-container teardown"
 )]
 struct Cli {
     /// The configuration file; only root may be able to write it
@@ -199,5 +208,10 @@ mod tests {
         let tip = "tip: write `--` before the command";
         assert!(error(&["exec", "one", "ls"]).contains(tip), "{}", error(&["exec", "one", "ls"]));
         assert!(!error(&["stop", "one", "ls"]).contains(tip));
+    }
+
+    #[test]
+    fn man_page_and_completions_are_what_the_program_says() {
+        ruko_manual::keep(<Cli as clap::CommandFactory>::command(), "8");
     }
 }

@@ -216,6 +216,12 @@ pub struct BuildLimits {
     pub output_bytes: u64,
     /// What a build may keep for the next one, unpacked, in bytes; a larger cache is not kept.
     pub cache_bytes: u64,
+    /// What one push may send, as packed by git, in bytes.
+    pub pack_bytes: u64,
+    /// The files of the app as they are checked out, or of a tarball as it is unpacked, in bytes.
+    pub checkout_bytes: u64,
+    /// The same, counted: files, directories and links.
+    pub checkout_entries: u64,
 }
 
 impl Default for BuildLimits {
@@ -228,6 +234,10 @@ impl Default for BuildLimits {
             slug_bytes: 500 << 20,
             output_bytes: 16 << 20,
             cache_bytes: 1 << 30,
+            pack_bytes: 1 << 30,
+            // Heroku's own bound: https://devcenter.heroku.com/articles/limits#build
+            checkout_bytes: 1 << 30,
+            checkout_entries: 1 << 20,
         }
     }
 }
@@ -244,13 +254,30 @@ pub struct ServeConfig {
     pub container_command: Vec<String>,
     /// Where each push keeps its sockets and keys while it lasts.
     pub runtime_dir: PathBuf,
-    /// How long a push waits for another push to the same app, in seconds.
+    /// How long a push waits for another push to the same app, in seconds, 240 at most.
     #[serde(default = "default_wait_seconds")]
     pub wait_seconds: u64,
+    /// So many pushes, builds, clones and fetches have a container at a time on this node; others wait for
+    /// their turn. Without it as many as processors and memory suggest: two for each processor, one for each
+    /// 1.25 GB of memory, whichever is less, and not less than two.
+    pub build_slots: Option<u32>,
+    /// So many of these one user may have at a time. Without it half of them, rounded up.
+    pub user_slots: Option<u32>,
+    /// How long one waits for a build slot, in seconds, 3600 at most.
+    #[serde(default = "default_slot_seconds")]
+    pub slot_seconds: u64,
+    /// Disk space that has to be left on every file system that a push writes to after it has written
+    /// all that it may need, in bytes; otherwise it is refused before it begins.
+    #[serde(default = "default_reserve")]
+    pub reserve_bytes: u64,
 }
 
 const fn default_wait_seconds() -> u64 {
     60
+}
+
+const fn default_slot_seconds() -> u64 {
+    600
 }
 
 /// `[git]`: openruko-git, git over HTTP. It runs as the same user as openruko-serve and with its token.

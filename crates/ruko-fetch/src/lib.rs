@@ -120,3 +120,13 @@ fn run(command: Command) -> Result<Exit, Fault> {
         Command::Extract(args) => extract::extract(&args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn man_page_and_completions_are_what_the_program_says() {
+        ruko_manual::keep(<Cli as clap::CommandFactory>::command(), "1");
+    }
+}

@@ -31,6 +31,7 @@ use crate::refusal::{Refusal, Refuse};
 use crate::slugignore::SlugIgnore;
 use crate::snapshot::{self, Refs};
 use crate::source;
+use crate::tree;
 
 /// Entries that a build cache may have; its bytes are bounded by the container's disk.
 const MAX_CACHE_ENTRIES: u64 = 4 << 20;
@@ -216,6 +217,7 @@ impl<'a> Build<'a> {
         commit: &CommitId,
         output: &mut Output,
     ) -> Result<(), Refusal> {
+        tree::check(repository, commit, &self.request.limits)?;
         checkout(repository, commit, &self.dir).refuse("Push rejected")?;
         if self.dir.join(".gitmodules").exists() {
             output.trouble(
@@ -228,8 +230,8 @@ impl<'a> Build<'a> {
 
     fn unpack_source(&self, client: &mut Client, output: &mut Output) -> Result<(), Refusal> {
         fs::create_dir(&self.dir).refuse("Push rejected: cannot make the build directory")?;
-        let most = self.request.limits.disk_bytes;
-        let unpacked = client.source(|archive| source::unpack(archive, &self.dir, most));
+        let limits = &self.request.limits;
+        let unpacked = client.source(|archive| source::unpack(archive, &self.dir, limits));
         let unpacked = ask("fetch the source", unpacked)?;
         unpacked.ok_or_else(|| Refusal::new("Push rejected: there is no source."))??;
         if let Some(name) = source::lone_directory(&self.dir).refuse("Push rejected")? {

@@ -29,11 +29,15 @@ Examples:
   ruko-slug session receive-pack     what ssh runs in a build container
   ruko-slug build                    what git's pre-receive hook runs there
   ruko-slug build-source             what ssh runs there to build a tarball
+  ruko-slug refs --repository app.git < updates
   ruko-slug checkout 1a2b3c… /tmp/app --repository app.git
   ruko-slug detect /tmp/app
   mkdir -p /tmp/cache /tmp/env /tmp/home
   ruko-slug compile /tmp/app /tmp/cache /tmp/env --buildpack python --home /tmp/home
+  ruko-slug types /tmp/app
   ruko-slug pack /tmp/app > slug.tar.gz
+  ruko-slug submit slug.tar.gz       in a build container
+  ruko-slug cache > cache.tar.gz     in a build container
   ruko-slug inspect slug.tar.gz --json";
 
 /// Builds an app inside its container.
@@ -81,6 +85,9 @@ enum Command {
         service: session::Service,
         #[command(flatten)]
         exchange: ExchangeArgs,
+        /// The largest pack that a push may send
+        #[arg(long, value_name = "BYTES")]
+        max_pack_bytes: Option<u64>,
     },
     /// Be git's pre-receive hook: build, hand over, commit
     Build,
@@ -220,14 +227,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     umask(Mode::from_bits_truncate(0o022));
     let layout = Layout::from(cli.places);
     match cli.command {
-        Command::Session { service, exchange } => session(&layout, service, exchange.into()),
+        Command::Session { service, exchange, max_pack_bytes } => {
+            session(&layout, service, exchange.into(), max_pack_bytes)
+        }
         command => report("ruko-slug", run(&layout, command)),
     }
 }
 
 /// What goes wrong before git speaks is read by the app developer.
-fn session(layout: &Layout, service: session::Service, exchange: session::Exchange) -> ExitCode {
-    let Err(fault) = session::run(layout, service, exchange);
+fn session(
+    layout: &Layout,
+    service: session::Service,
+    exchange: session::Exchange,
+    max_pack_bytes: Option<u64>,
+) -> ExitCode {
+    let Err(fault) = session::run(layout, service, exchange, max_pack_bytes);
     let mut err = io::stderr().lock();
     let _ = writeln!(err, "{}", message::trouble(&fault.message));
     fault.exit.into()
@@ -351,4 +365,14 @@ fn submit(layout: &Layout, slug: &Path) -> Result<Exit, Fault> {
     let stored = upload.finish()?;
     writeln!(io::stdout().lock(), "{} {}", stored.bytes, stored.sha256)?;
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn man_page_and_completions_are_what_the_program_says() {
+        ruko_manual::keep(<Cli as clap::CommandFactory>::command(), "1");
+    }
 }

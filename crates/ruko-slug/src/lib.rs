@@ -24,6 +24,7 @@ pub mod slugignore;
 pub mod snapshot;
 pub mod source;
 pub mod stack;
+pub mod tree;
 pub mod yaml;
 
 pub use cli::{Cli, main};

@@ -107,11 +107,16 @@ impl Exchange {
     }
 }
 
-/// Fetches and lays out the repository, then becomes git. Returns only if something failed.
+/// Fetches and lays out the repository, then becomes git. A push may send a pack of so many bytes. Returns only if something failed.
 ///
 /// # Errors
 /// The repository cannot be had or laid out, or git cannot be run.
-pub fn run(layout: &Layout, service: Service, exchange: Exchange) -> Result<std::convert::Infallible, Fault> {
+pub fn run(
+    layout: &Layout,
+    service: Service,
+    exchange: Exchange,
+    max_pack_bytes: Option<u64>,
+) -> Result<std::convert::Infallible, Fault> {
     if service == Service::UploadArchive && exchange != Exchange::Whole {
         return Err(Fault::usage("git has no upload-archive over HTTP"));
     }
@@ -122,7 +127,10 @@ pub fn run(layout: &Layout, service: Service, exchange: Exchange) -> Result<std:
     if service == Service::ReceivePack && exchange != Exchange::Advertisement {
         repack_if_many(&repository)?;
     }
-    let git = repository.git().arg(service.command()).args(exchange.options()).arg(&dir);
+    // git-config(1): a larger pack is refused while it is received. 0 would be no bound.
+    let bound = max_pack_bytes.map(|most| format!("receive.maxInputSize={}", most.max(1)));
+    let bound = bound.iter().flat_map(|bound| ["-c", bound]);
+    let git = repository.git().args(bound).arg(service.command()).args(exchange.options()).arg(&dir);
     let mut command = git.into_command();
     command.env("HOME", &layout.home).env("LANG", "C.UTF-8").stdin(std::process::Stdio::inherit());
     // git finds the repository by its argument; these would get in the way of its quarantine.

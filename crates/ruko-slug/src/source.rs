@@ -5,21 +5,19 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use ruko_archive::{Limits, LinkRule};
+use ruko_core::config::BuildLimits;
 use ruko_core::exit::chain;
 
 use crate::refusal::Refusal;
-
-/// Files, directories and links that a source may have.
-const MAX_ENTRIES: u64 = 1 << 20;
 
 /// Unpacks it beneath `into`, a directory that is there: as it is, a directory at its top included.
 ///
 /// # Errors
 /// It is no tar.gz, is too large, or has an entry that nobody honest writes. The words are for who sent it.
-pub fn unpack(archive: impl Read, into: &Path, max_bytes: u64) -> Result<(), Refusal> {
+pub fn unpack(archive: impl Read, into: &Path, limits: &BuildLimits) -> Result<(), Refusal> {
     let limits = Limits {
-        bytes: max_bytes,
-        entries: MAX_ENTRIES,
+        bytes: limits.checkout_bytes.min(limits.disk_bytes),
+        entries: limits.checkout_entries,
         path_bytes: Limits::PATH_BYTES,
         links: LinkRule::Inside,
     };

@@ -7,7 +7,7 @@ use ruko_api_types::{App, AppRef, Buildpacks, Destroyed, NewApp};
 use ruko_core::AppName;
 use sqlx::AnyConnection;
 
-use super::{app_named, created, user_named};
+use super::{app_named, created_as, user_named};
 use crate::api::Api;
 use crate::clock;
 use crate::errors::{Answer, ApiFault};
@@ -32,7 +32,7 @@ pub(crate) async fn create(State(api): State<Api>, Body(new): Body<NewApp>) -> A
     let app = make(&mut db, &api, &new.name, &owner).await?;
     let app = described(&mut db, &api, app).await?;
     db.commit().await?;
-    Ok(created(app))
+    Ok(created_as(&app.name, &app))
 }
 
 /// `GET /internal/apps`

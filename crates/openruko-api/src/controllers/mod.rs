@@ -25,6 +25,7 @@ pub(crate) mod hosts;
 pub(crate) mod keys;
 pub(crate) mod logs;
 pub(crate) mod output;
+pub(crate) mod push_log;
 pub(crate) mod pushes;
 pub(crate) mod release_output;
 pub(crate) mod releases;
@@ -42,6 +43,17 @@ async fn user_named(db: &mut AnyConnection, name: &UserName) -> Answer<UserRow> 
 
 async fn app_named(db: &mut AnyConnection, name: &AppName) -> Answer<AppRow> {
     apps::find(db, name).await?.ok_or_else(|| ApiFault::not_found(format!("app `{name}`")))
+}
+
+/// What was made by a call whose path does not name it, for the audit.
+#[derive(Clone, Debug)]
+pub(crate) struct Named(pub(crate) String);
+
+/// [`created`], with the name for the audit.
+pub(crate) fn created_as(name: impl ToString, thing: impl Serialize) -> Response {
+    let mut response = created(thing);
+    response.extensions_mut().insert(Named(name.to_string()));
+    response
 }
 
 pub(crate) fn created(thing: impl Serialize) -> Response {

@@ -8,7 +8,7 @@ use ruko_api_types::{NewPassword, NewUser, PasswordSet, User, UserChanges};
 use ruko_core::{EmailAddress, UserName};
 use sqlx::AnyConnection;
 
-use super::{created, user_named};
+use super::{created_as, user_named};
 use crate::api::Api;
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{At, Body};
@@ -26,7 +26,8 @@ pub(crate) async fn create(State(api): State<Api>, Body(new): Body<NewUser>) -> 
     let changes = UserChanges { email: new.email, site_admin: Some(new.site_admin) };
     let user = changed(&mut db, &made, &changes).await?;
     db.commit().await?;
-    Ok(created(User::from(user)))
+    let user = User::from(user);
+    Ok(created_as(&user.name, &user))
 }
 
 /// `PATCH /internal/users/{user}`

@@ -41,6 +41,32 @@ pub(crate) async fn insert(db: &mut AnyConnection, change: &Change) -> Sql<()> {
     .map(drop)
 }
 
+/// Who is recorded for what an admin did on the machine itself: no user can be called so.
+pub(crate) const ON_THE_MACHINE: &str = "openruko admin";
+
+/// Records a change by `openruko admin`: the call, what it was about, and the app by id and name, if it was one.
+pub(crate) async fn insert_admins(
+    db: &mut AnyConnection,
+    action: &str,
+    detail: &str,
+    app: Option<&(String, AppName)>,
+) -> Sql<()> {
+    sqlx::query(
+        "INSERT INTO audit (id, at, user_name, address, action, app_id, app_name, detail) \
+         VALUES ($1, $2, $3, '', $4, $5, $6, $7)",
+    )
+    .bind(new_id())
+    .bind(clock::now())
+    .bind(ON_THE_MACHINE)
+    .bind(action)
+    .bind(app.map(|(id, _)| id.as_str()))
+    .bind(app.map(|(_, name)| name.as_str()))
+    .bind(detail)
+    .execute(db)
+    .await
+    .map(drop)
+}
+
 /// What is recorded of a login.
 pub(crate) const LOGIN: &str = "login";
 

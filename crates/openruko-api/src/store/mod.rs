@@ -44,6 +44,7 @@ pub(crate) mod marks;
 pub(crate) mod one_offs;
 pub(crate) mod output;
 pub(crate) mod pipelines;
+pub(crate) mod push_log;
 pub(crate) mod pushes;
 pub(crate) mod releases;
 pub(crate) mod repos;
@@ -270,6 +271,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("initial", include_str!("../../migrations/0001_initial.sql")),
     ("platform", include_str!("../../migrations/0002_platform.sql")),
     ("running", include_str!("../../migrations/0003_running.sql")),
+    ("push steps", include_str!("../../migrations/0004_push_steps.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {

@@ -65,7 +65,7 @@ fn an_installation_moves_to_a_server_and_back() {
         api.stop();
         let (status, _, said) = copy(&from, &to);
         assert_eq!(status, Some(1));
-        assert!(said.contains("is not empty: its table counters has rows"), "{said}");
+        assert!(said.contains("is not empty: its table audit has rows"), "{said}");
     }
     let api = Api::start(&other.database());
     let next = opened(&api.serve);

@@ -18,6 +18,8 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("serve", "PUT", "/internal/pushes/{id}/lease"),
     ("serve", "POST", "/internal/pushes/{id}/commit"),
     ("serve", "POST", "/internal/pushes/{id}/abort"),
+    ("serve", "PUT", "/internal/pushes/{id}/steps"),
+    ("admin", "GET", "/internal/pushes"),
     ("serve", "POST", "/internal/pushes/{id}/output"),
     ("admin", "GET", "/internal/pushes/{id}/output"),
     ("host", "POST", "/internal/logs"),

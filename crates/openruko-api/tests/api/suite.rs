@@ -27,6 +27,7 @@ mod platform_releases;
 mod platform_rights;
 mod platform_webhooks;
 pub(crate) mod program;
+mod push_log;
 mod pushes;
 mod rights;
 mod routing;

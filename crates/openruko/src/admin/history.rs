@@ -85,7 +85,7 @@ pub(super) fn builds(args: &BuildsArgs, client: &ApiClient, out: &mut dyn Write)
     Ok(())
 }
 
-fn status(status: BuildStatus) -> &'static str {
+pub(super) fn status(status: BuildStatus) -> &'static str {
     match status {
         BuildStatus::Queued => "queued",
         BuildStatus::Pending => "pending",

@@ -17,6 +17,7 @@ mod config;
 mod db;
 mod history;
 mod key;
+mod pushes;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -71,6 +72,8 @@ enum ApiCommand {
     Releases(history::ReleasesArgs),
     /// List the builds of an app, newest first
     Builds(history::BuildsArgs),
+    /// List pushes with how they ended and what their steps took, newest first
+    Pushes(pushes::PushesArgs),
     /// Print what a build printed
     Output(history::OutputArgs),
     /// Print the last lines of the log of an app
@@ -115,6 +118,7 @@ fn carry_out(
         ApiCommand::Buildpacks(command) => app::run_buildpacks(command, client, out),
         ApiCommand::Releases(args) => history::releases(&args, client, out),
         ApiCommand::Builds(args) => history::builds(&args, client, out),
+        ApiCommand::Pushes(args) => pushes::run(&args, client, out),
         ApiCommand::Output(args) => history::output(&args, client, out),
         ApiCommand::Logs(args) => history::logs(&args, client, out),
         ApiCommand::Audit(args) => audit::run(&args, client, out),

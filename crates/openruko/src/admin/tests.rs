@@ -139,7 +139,12 @@ fn users_have_addresses_roles_passwords_and_tokens() {
     assert!(world.says("user token ada --expires 30").starts_with("HRKU-"));
     assert_eq!(world.says("user reset-2fa ada"), "user `ada` logs in without a second factor\n");
     assert_eq!(world.refuses("user token nobody").message, "there is no user `nobody`");
-    assert_eq!(world.says("audit"), "");
+    let audit = world.says("audit");
+    assert!(
+        audit.contains("openruko admin  -  -  POST /internal/users") && audit.contains("/internal/users/ada"),
+        "{audit}"
+    );
+    assert!(!audit.contains("correct horse"), "{audit}");
     assert_eq!(world.says("audit --app shop --limit 5 --json"), "[]\n");
 }
 

@@ -3,7 +3,8 @@
 use std::ffi::{OsStr, OsString};
 
 /// First words that are never the Heroku CLI's, whether it is there or not.
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
+    "doctor",
     "up",
     "teardown",
     "admin",

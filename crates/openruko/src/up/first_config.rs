@@ -109,6 +109,10 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             container_command,
             runtime_dir: state.run(),
             wait_seconds: 60,
+            build_slots: None,
+            user_slots: None,
+            slot_seconds: 600,
+            reserve_bytes: 1 << 30,
         }),
         container: Some(ContainerConfig {
             state_dir: state.containers(),

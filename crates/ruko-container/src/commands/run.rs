@@ -24,8 +24,9 @@ use crate::state;
 use crate::watchdog::Watchdog;
 use crate::work::Work;
 
-/// How long the caller may take to say what it wants: it starts us before it has asked anybody.
-const SPEC_TIME: Duration = Duration::from_secs(300);
+/// How long the caller may take to say what it wants: it starts us before it has asked anybody, and may have to
+/// wait for another push and for a build slot (`wait_seconds` and `slot_seconds` of `[serve]`, 3840 seconds at most).
+const SPEC_TIME: Duration = Duration::from_secs(3900);
 
 /// How long a container may take until its sshd listens; usually it is a tenth of a second.
 const START_TIME: Duration = Duration::from_secs(30);
