@@ -34,7 +34,7 @@ STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq ope
 DEV_PACKAGES   = cmake gcc libc6-dev make postgresql shellcheck python3-venv
 # What the benchmark compares the router with. Unpacked below the target directory, not installed: as services of Debian's
 # they would start.
-BENCH_PACKAGES = nginx-light haproxy wrk
+BENCH_PACKAGES = nginx-light haproxy wrk sqlite3
 
 SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh buildpacks/*/bin/* demo/*.sh tests/*/*.sh fuzz/*.sh crates/*/src/*.sh) .ci/run
 
@@ -139,6 +139,7 @@ bench: deps $(TARGET_DIR)/bench/root
 	$(CARGO) run --locked --release --package openruko-tests --bin bench
 	$(CARGO) run --locked --release --package openruko-tests --bin bench_dynos
 	$(CARGO) run --locked --release --package openruko-tests --bin bench_api
+	$(CARGO) run --locked --release --package openruko-tests --bin bench_keys
 	$(CARGO) run --locked --release --package openruko-tests --bin bench_router
 
 clean:
