@@ -38,8 +38,15 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Fault> {
 /// Runs the build in its container and sees to it that the lease ends as the build did.
 fn build(context: &Context, push: &Push, lease: Lease, running: Running) -> Exit {
     let env = context.config.build.env.clone();
-    let host =
-        PushHost::new(&context.api, push, &running.container, env, &running.ended, lease.commit_sent());
+    let host = PushHost::new(
+        &context.api,
+        push,
+        &running.container,
+        env,
+        &running.ended,
+        lease.commit_sent(),
+        running.dir.path(),
+    );
     let ended = running.source(&host);
     host.discard_uncommitted();
     let outcome = host.outcome();

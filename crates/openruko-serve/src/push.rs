@@ -24,6 +24,11 @@ const ASK_SECONDS: u64 = 2;
 /// minutes to be told what is wanted.
 const LONGEST_WAIT: Duration = Duration::from_secs(240);
 
+/// A git that hung up on what it was offered. The usual reason, which old ones say in no words: they met another
+/// algorithm than that of their repository, and only they know which it is.
+const HUNG_UP: &str = "Your git hung up before it pushed anything.\nIf its repository has SHA-256 object names \
+                       (git rev-parse --show-object-format), it cannot be pushed here: only SHA-1 ones are taken.";
+
 /// Runs a push to its end.
 pub(crate) fn run(
     context: &Context,
@@ -98,8 +103,15 @@ fn held(app: &AppName, holder: &Holder) -> Fault {
 /// its protocol: trouble is told in words only.
 fn build(context: &Context, request: &Request, push: &Push, lease: Lease, running: Running) -> ExitCode {
     let env = context.config.build.env.clone();
-    let host =
-        PushHost::new(&context.api, push, &running.container, env, &running.ended, lease.commit_sent());
+    let host = PushHost::new(
+        &context.api,
+        push,
+        &running.container,
+        env,
+        &running.ended,
+        lease.commit_sent(),
+        running.dir.path(),
+    );
     let ended = running.git(context, request, &host);
     host.discard_uncommitted();
     match (host.outcome(), ended) {
@@ -118,6 +130,9 @@ fn build(context: &Context, request: &Request, push: &Push, lease: Lease, runnin
         }
         (Outcome::Nothing, Ok(status)) => {
             lease.forget();
+            if !status.success() {
+                terminal::trouble(HUNG_UP);
+            }
             passed_on(status)
         }
         (Outcome::Broken, Ok(status)) => {

@@ -159,6 +159,27 @@ pub struct Push {
     /// The tarball that is built, when this is no git push: then the repository stays as it is.
     #[serde(default)]
     pub tarball: Option<Tarball>,
+    /// Where apps of this platform are, `{app}` standing for the name: a submodule with such a URL is one of them.
+    #[serde(default)]
+    pub git_urls: Vec<String>,
+    /// With which private submodules are fetched, if the app has one. For the host's side alone.
+    #[serde(default)]
+    pub deploy_key: Option<DeployKey>,
+}
+
+/// An app's deploy key. Its `Debug` leaves the private half out.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployKey {
+    /// As `ssh-add` reads it.
+    pub private_key: String,
+    /// The hosts that it is shown to: the text of a known_hosts file.
+    pub known_hosts: String,
+}
+
+impl std::fmt::Debug for DeployKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeployKey").field("known_hosts", &self.known_hosts).finish_non_exhaustive()
+    }
 }
 
 /// What a build without git push is made of. Its bytes are at `GET /internal/builds/{id}/source`.

@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod launch;
 pub mod layout;
 pub mod leftovers;
+pub mod lfs;
 pub mod output;
 pub mod pack;
 pub mod procfile;
@@ -23,6 +24,7 @@ pub mod session;
 pub mod slugignore;
 pub mod snapshot;
 pub mod source;
+mod submodules;
 pub mod yaml;
 
 pub use cli::{Cli, main};

@@ -30,6 +30,7 @@ pub(crate) mod builds;
 pub(crate) mod collaborators;
 pub(crate) mod config_vars;
 pub(crate) mod copy;
+pub(crate) mod deploy_keys;
 pub(crate) mod dialect;
 pub(crate) mod discarded;
 pub(crate) mod domains;
@@ -270,6 +271,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("initial", include_str!("../../migrations/0001_initial.sql")),
     ("platform", include_str!("../../migrations/0002_platform.sql")),
     ("running", include_str!("../../migrations/0003_running.sql")),
+    ("deploy_keys", include_str!("../../migrations/0004_deploy_keys.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {

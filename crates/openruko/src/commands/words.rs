@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 /// First words that are never the Heroku CLI's, whether it is there or not.
-const OURS: [&str; 14] = [
+const OURS: [&str; 18] = [
     "up",
     "teardown",
     "admin",
@@ -18,6 +18,10 @@ const OURS: [&str; 14] = [
     "auth:logout",
     "web",
     "web:set",
+    "deploy-key",
+    "deploy-key:create",
+    "deploy-key:trust",
+    "deploy-key:remove",
 ];
 
 /// Commands whose arguments are somebody else's command line.
