@@ -9,6 +9,7 @@ mod heroku_cli;
 mod http;
 mod limits;
 mod platform;
+mod repositories;
 mod running;
 mod sandbox;
 mod sharing;
@@ -32,6 +33,7 @@ fn tests() -> Vec<(&'static str, Test)> {
         http::TESTS,
         limits::TESTS,
         platform::TESTS,
+        repositories::TESTS,
         sandbox::TESTS,
         sharing::TESTS,
         sources::TESTS,
