@@ -42,7 +42,7 @@ LANGUAGE_PACKAGES = ruby ruby-bundler golang-go php-cli composer default-jdk-hea
 DEV_PACKAGES   = cmake gcc libc6-dev make postgresql shellcheck python3-venv
 # What the benchmark compares the router with. Unpacked below the target directory, not installed: as services of Debian's
 # they would start.
-BENCH_PACKAGES = nginx-light haproxy wrk
+BENCH_PACKAGES = nginx-light haproxy wrk sqlite3
 
 SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh buildpacks/*/bin/* demo/*.sh tests/*/*.sh \
   tests/fixtures/buildpacks/*/bin/* fuzz/*.sh crates/*/src/*.sh) .ci/run \
@@ -181,6 +181,7 @@ bench: deps $(TARGET_DIR)/bench/root
 	$(CARGO) run --locked --release --package openruko-tests --bin bench
 	$(CARGO) run --locked --release --package openruko-tests --bin bench_dynos
 	$(CARGO) run --locked --release --package openruko-tests --bin bench_api
+	$(CARGO) run --locked --release --package openruko-tests --bin bench_keys
 	$(CARGO) run --locked --release --package openruko-tests --bin bench_router
 
 clean:

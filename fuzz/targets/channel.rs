@@ -8,7 +8,8 @@ use std::os::unix::net::UnixStream;
 use libfuzzer_sys::fuzz_target;
 use ruko_api_types::host::ReleaseProgress;
 use ruko_api_types::{Committed, Stored};
-use ruko_channel::{BuildRequest, CommitRequest, Host, MAX_MESSAGE, Refusal, serve};
+use ruko_channel::{BuildRequest, CommitRequest, Host, MAX_AGENT_MESSAGE, MAX_MESSAGE, Refusal, serve};
+use ruko_core::AppName;
 
 /// More does not fit into the socket at once.
 const MOST: usize = 16 << 10;
@@ -31,6 +32,15 @@ impl Host for Anything {
 
     fn source(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
         no()
+    }
+
+    fn submodule(&self, _app: &AppName) -> Result<Option<Box<dyn Read>>, Refusal> {
+        Ok(None)
+    }
+
+    fn agent(&self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        assert!(message.len() <= MAX_AGENT_MESSAGE);
+        Ok(message.to_vec())
     }
 
     fn cache(&self) -> Option<Box<dyn Read>> {

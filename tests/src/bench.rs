@@ -4,13 +4,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use openruko_tests::results::{self, Figures, figure};
-use openruko_tests::{Developer, Repo, World};
+use openruko_tests::{Developer, PlainSshd, Repo, World};
 use ruko_core::ContainerName;
 use serde_json::json;
 
@@ -66,8 +65,7 @@ fn pushes(world: &World) -> Figures {
 
 /// git over an sshd like openruko's own, whose forced command is git itself.
 struct PlainServer {
-    sshd: Child,
-    address: SocketAddr,
+    sshd: PlainSshd,
     bare: PathBuf,
     _dir: tempfile::TempDir,
 }
@@ -80,45 +78,15 @@ impl PlainServer {
         assert!(init.success());
         let own = Command::new("chown").args(["-R", "git:git"]).arg(&bare).status().unwrap();
         assert!(own.success());
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        dev.trust(world, address);
         let keys = dir.path().join("authorized_keys");
         fs::write(&keys, format!("restrict {}", fs::read_to_string(dev.public_key()).unwrap())).unwrap();
-        let ours = fs::read_to_string(world.state().join("sshd/sshd_config")).unwrap();
-        let mut config: String = ours
-            .lines()
-            .filter(|line| !line.starts_with("AuthorizedKeys") && !line.starts_with("ListenAddress"))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        config.push_str(&format!(
-            "ListenAddress {address}\nAuthorizedKeysFile {}\nStrictModes no\n",
-            keys.display()
-        ));
-        let path = dir.path().join("sshd_config");
-        fs::write(&path, config).unwrap();
-        let mut sshd = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f"])
-            .arg(&path)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(sshd.stderr.take().unwrap()).lines().map_while(Result::ok);
-        assert!(lines.any(|line| line.contains("Server listening")), "the plain sshd did not start");
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { sshd, address, bare, _dir: dir }
+        Self { sshd: PlainSshd::start(world, dev, &keys), bare, _dir: dir }
     }
 
     fn push(&self, dev: &Developer, repo: &Repo<'_>) {
-        let url = format!("ssh://git@{}{}", self.address, self.bare.display());
+        let url = format!("ssh://git@{}{}", self.sshd.address(), self.bare.display());
         let out = dev.git(repo.path()).args(["push", "-q", &url, "main"]).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    }
-}
-
-impl Drop for PlainServer {
-    fn drop(&mut self) {
-        let _ = self.sshd.kill();
-        let _ = self.sshd.wait();
     }
 }
 

@@ -89,6 +89,18 @@ impl Developer {
         )
     }
 
+    /// `ssh git@…`, about to be run; a command may be added.
+    #[must_use]
+    pub fn ssh(&self, to: std::net::SocketAddr) -> Command {
+        let words = self.ssh_command();
+        let mut words = words.split_whitespace();
+        let mut ssh = Command::new(words.next().unwrap());
+        ssh.args(words)
+            .args(["-p", &to.port().to_string(), &format!("git@{}", to.ip())])
+            .stdin(Stdio::null());
+        ssh
+    }
+
     /// git, in a directory, with this developer's key, believing the world's certificates, and with nothing of
     /// the machine's configuration.
     #[must_use]

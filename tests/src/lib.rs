@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod client;
+mod plain_sshd;
 mod platform;
 pub mod results;
 mod tls;
@@ -12,6 +13,7 @@ mod web;
 mod world;
 
 pub use client::{Developer, Pushed, Repo};
+pub use plain_sshd::PlainSshd;
 pub use platform::Platform;
 pub use wait::{eventually, until};
 pub use web::{Answered, Load, Web};

@@ -1,8 +1,9 @@
 //! Who may do what, and what a stranger learns.
 
-use std::process::{Command, Stdio};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
-use openruko_tests::{Developer, World};
+use openruko_tests::{Developer, PlainSshd, World};
 
 use crate::Test;
 
@@ -10,6 +11,8 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("access::stranger_learns_nothing", stranger_learns_nothing),
     ("access::unknown_key_is_refused_by_sshd", unknown_key_is_refused_by_sshd),
     ("access::only_git_is_served", only_git_is_served),
+    ("access::login_without_a_command_is_greeted", login_without_a_command_is_greeted),
+    ("access::all_keys_are_kept_in_a_file_that_opens", all_keys_are_kept_in_a_file_that_opens),
     ("access::collaborator_may_push_until_removed", collaborator_may_push_until_removed),
     ("access::removed_key_no_longer_opens", removed_key_no_longer_opens),
 ];
@@ -50,28 +53,86 @@ fn unknown_key_is_refused_by_sshd(world: &World) {
 
 /// ssh as a developer, with a command; its exit status, stdout and stderr.
 fn ssh(world: &World, dev: &Developer, command: &[&str]) -> (Option<i32>, String, String) {
-    let ssh = dev.ssh_command();
-    let words: Vec<&str> = ssh.split_whitespace().collect();
-    let out = Command::new(words[0])
-        .args(&words[1..])
-        .args(["-p", &world.ssh().port().to_string(), "git@127.0.0.1"])
-        .args(command)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let out = dev.ssh(world.ssh()).args(command).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (out.status.code(), text(&out.stdout), text(&out.stderr))
 }
 
 fn only_git_is_served(world: &World) {
     let dev = world.developer("gil");
-    for command in
-        [&[][..], &["id"], &["git-receive-pack 'x-app.git'; id"], &["git-shell"], &["scp", "-t", "/"]]
-    {
+    for command in [&["id"][..], &["git-receive-pack 'x-app.git'; id"], &["git-shell"], &["scp", "-t", "/"]] {
         let (status, stdout, stderr) = ssh(world, &dev, command);
         assert_eq!((status, stdout.as_str()), (Some(1), ""), "{command:?}");
         assert!(stderr.contains(" !     ") && stderr.contains("git remote add"), "{stderr}");
     }
+}
+
+/// `ssh git@host`: who it is, with which key, what there is, and nothing on stdout, which is git's.
+fn login_without_a_command_is_greeted(world: &World) {
+    let dev = world.developer("greta");
+    let (status, stdout, stderr) = ssh(world, &dev, &[]);
+    assert_eq!((status, stdout.as_str()), (Some(0), ""), "{stderr}");
+    let keys = world.admin_json(&["key", "list", "greta"]);
+    let fingerprint = keys[0]["fingerprint"].as_str().unwrap();
+    assert!(
+        stderr.contains("You are greta") && stderr.contains(&format!("{fingerprint} (greta)")),
+        "{stderr}"
+    );
+    assert!(stderr.contains("no apps yet") && stderr.contains("no shell"), "{stderr}");
+    world.app("greeted-app", &dev);
+    let (status, _, stderr) = ssh(world, &dev, &[]);
+    assert_eq!(status, Some(0));
+    assert!(stderr.contains(&format!("git clone {}", dev.remote("greeted-app"))), "{stderr}");
+}
+
+/// The other way to tell sshd: a file that anything may be in.
+fn all_keys_are_kept_in_a_file_that_opens(world: &World) {
+    let dev = world.developer("fiona");
+    let scratch = world.scratch();
+    let real = scratch.path().join("real");
+    let link = scratch.path().join("authorized_keys");
+    fs::write(&real, "ssh-rsa AAAAB3foreign root@elsewhere\r\nno-pty ssh-rsa AAAAB3unterminated").unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o604)).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let run = || {
+        let out = world
+            .program("libexec/openruko/openruko-serve")
+            .args(["keys", "--all"])
+            .arg(&link)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        (fs::read_to_string(&real).unwrap(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (text, _) = run();
+    assert!(
+        text.starts_with("ssh-rsa AAAAB3foreign root@elsewhere\r\nno-pty ssh-rsa AAAAB3unterminated\n"),
+        "{text}"
+    );
+    assert!(text.contains(" fiona\" ssh-ed25519 "), "{text}");
+    assert!(link.is_symlink() && fs::metadata(&real).unwrap().permissions().mode() & 0o777 == 0o604);
+
+    let sshd = PlainSshd::start(world, &dev, &real);
+    let greeted = sshd.login(&dev);
+    assert!(greeted.contains("You are fiona"), "{greeted}");
+    let keys = world.admin_json(&["key", "list", "fiona"]);
+    let _ = world.admin(&["key", "remove", "fiona", keys[0]["fingerprint"].as_str().unwrap()]);
+    let (text, said) = run();
+    assert!(!text.contains(" fiona\" ") && said.contains("1 removed"), "{said}");
+    assert!(sshd.login(&dev).contains("Permission denied"));
+
+    // Where nothing is yet, it is made as sshd wants it.
+    let home = scratch.path().join("home");
+    fs::create_dir(&home).unwrap();
+    let made = world
+        .program("libexec/openruko/openruko-serve")
+        .env("HOME", &home)
+        .args(["keys", "--all"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mode = |path: &str| fs::metadata(home.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(".ssh"), mode(".ssh/authorized_keys")), (0o700, 0o600));
 }
 
 fn collaborator_may_push_until_removed(world: &World) {
@@ -90,8 +151,8 @@ fn collaborator_may_push_until_removed(world: &World) {
 
 fn removed_key_no_longer_opens(world: &World) {
     let dev = world.developer("rene");
-    let (_, _, greeting) = ssh(world, &dev, &[]);
-    assert!(greeting.contains(" !     "), "the key opens: {greeting}");
+    let (status, _, greeting) = ssh(world, &dev, &[]);
+    assert_eq!(status, Some(0), "the key opens: {greeting}");
     let keys = world.admin_json(&["key", "list", "rene"]);
     let fingerprint = keys[0]["fingerprint"].as_str().unwrap().to_owned();
     let _ = world.admin(&["key", "remove", "rene", &fingerprint]);

@@ -11,6 +11,7 @@ mod http;
 mod limits;
 mod platform;
 mod queue;
+mod repositories;
 mod running;
 mod sandbox;
 mod sharing;
@@ -35,6 +36,7 @@ fn tests() -> Vec<(&'static str, Test)> {
         http::TESTS,
         limits::TESTS,
         platform::TESTS,
+        repositories::TESTS,
         sandbox::TESTS,
         sharing::TESTS,
         sources::TESTS,

@@ -19,6 +19,7 @@ mod clock;
 mod controllers;
 mod copy_database;
 pub mod database;
+mod deploy_key;
 mod dyno_size;
 mod errors;
 mod extract;

@@ -13,6 +13,9 @@ const MAX_LINE: usize = 16 << 10;
 /// The longest comment that is kept, in characters.
 const MAX_COMMENT: usize = 200;
 
+/// The shortest RSA key that sshd takes by itself, in bits (sshd_config(5), RequiredRSASize).
+const MIN_RSA: usize = 1024;
+
 /// A public key without options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublicKey {
@@ -39,6 +42,14 @@ pub(crate) enum BadKey {
     Options,
     #[error("Certificates are not accepted. Give the public key itself.")]
     Certificate,
+    #[error(
+        "DSA keys are not accepted: OpenSSH does not take them any more. Make one with `ssh-keygen -t ed25519`."
+    )]
+    Dsa,
+    #[error(
+        "An RSA key of {0} bits is not accepted: sshd takes none below {MIN_RSA}. Make one with `ssh-keygen -t ed25519`."
+    )]
+    ShortRsa(usize),
     #[error("This is not a public key. It should read like `ssh-ed25519 AAAA… comment`.")]
     NotAKey,
 }
@@ -56,6 +67,11 @@ impl std::str::FromStr for PublicKey {
         };
         if algorithm.contains("-cert-v01@") {
             return Err(BadKey::Certificate);
+        }
+        match *algorithm {
+            "ssh-dss" => return Err(BadKey::Dsa),
+            "ssh-rsa" => require_length(&blob)?,
+            _ => {}
         }
         Ok(Self {
             line: format!("{algorithm} {}", STANDARD.encode(&blob)),
@@ -108,6 +124,20 @@ fn is_ssh_strings(mut rest: &[u8]) -> bool {
         fields += 1;
     }
     fields > 0
+}
+
+/// The modulus is the last field: name, exponent, modulus (RFC 4253, section 6.6).
+fn require_length(blob: &[u8]) -> Result<(), BadKey> {
+    let field = |bytes| ssh_string(bytes).ok_or(BadKey::NotAKey);
+    let (_, rest) = field(blob)?;
+    let (_, rest) = field(rest)?;
+    let (modulus, _) = field(rest)?;
+    let zeros = modulus.iter().take_while(|&&byte| byte == 0).count();
+    let leading = modulus.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
+    match (modulus.len() - zeros) * 8 - leading {
+        bits if bits < MIN_RSA => Err(BadKey::ShortRsa(bits)),
+        _ => Ok(()),
+    }
 }
 
 /// A string of RFC 4251 section 5: four bytes of length, then as many bytes; and what comes after it.
@@ -164,12 +194,38 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_a_security_token_is_taken() {
+    fn keys_that_sshd_takes_no_more_are_refused_with_the_reason() {
         let field = |text: &[u8]| [&u32::try_from(text.len()).unwrap().to_be_bytes(), text].concat();
-        let name = "sk-ssh-ed25519@openssh.com";
-        let blob = [field(name.as_bytes()), field(&[7; 32]), field(b"ssh:")].concat();
-        let line = format!("{name} {}", STANDARD.encode(blob));
-        assert_eq!(line.parse::<PublicKey>().unwrap().line, line);
+        let rsa = |bytes: usize, first: u8| {
+            let modulus = [&[0, first][..], &vec![0xff; bytes - 1]].concat();
+            format!(
+                "ssh-rsa {}",
+                STANDARD.encode([field(b"ssh-rsa"), field(&[1, 0, 1]), field(&modulus)].concat())
+            )
+        };
+        assert_eq!(refused(&rsa(96, 0x80)), BadKey::ShortRsa(768));
+        assert_eq!(refused(&rsa(128, 0x7f)), BadKey::ShortRsa(1023));
+        assert!(refused(&rsa(96, 0x80)).to_string().contains("768 bits"));
+        assert!(rsa(128, 0x80).parse::<PublicKey>().is_ok());
+        let dsa = format!("ssh-dss {}", STANDARD.encode([field(b"ssh-dss"), field(&[1; 128])].concat()));
+        assert_eq!(refused(&dsa), BadKey::Dsa);
+        let certificate = [field(b"ssh-ed25519-cert-v01@openssh.com"), field(&[1; 32])].concat();
+        let certificate = format!("ssh-ed25519-cert-v01@openssh.com {}", STANDARD.encode(certificate));
+        assert_eq!(refused(&certificate), BadKey::Certificate);
+    }
+
+    #[test]
+    fn keys_of_security_tokens_are_taken() {
+        let field = |text: &[u8]| [&u32::try_from(text.len()).unwrap().to_be_bytes(), text].concat();
+        // OpenSSH's PROTOCOL.u2f: the key, and the application that it is for.
+        let (ed25519, ecdsa) = ("sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com");
+        for (name, fields) in [
+            (ed25519, [field(&[7; 32]), field(b"ssh:")].concat()),
+            (ecdsa, [field(b"nistp256"), field(&[4; 65]), field(b"ssh:")].concat()),
+        ] {
+            let line = format!("{name} {}", STANDARD.encode([field(name.as_bytes()), fields].concat()));
+            assert_eq!(line.parse::<PublicKey>().unwrap().line, line);
+        }
     }
 
     #[test]

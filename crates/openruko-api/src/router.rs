@@ -15,8 +15,8 @@ use crate::api::Api;
 use crate::auth::Component::{self, Admin, Host, Router as Routes, Serve};
 use crate::controllers::Named;
 use crate::controllers::{
-    access, app, audit, builds, collaborators, commits, config_vars, fetches, hosts, keys, logs, output,
-    push_log, pushes, release_output, releases, routes, tokens, user,
+    access, app, audit, builds, collaborators, commits, config_vars, fetches, greeting, hosts, keys, logs,
+    output, push_log, pushes, release_output, releases, routes, tokens, user,
 };
 use crate::errors::ApiFault;
 use crate::store::{apps, audit as audit_store};
@@ -71,6 +71,8 @@ fn calls() -> Vec<Call> {
     const LINES: &[Component] = &[Host, Routes];
     vec![
         call(M::GET,    "/internal/keys",                                SERVE, SMALL,  get(keys::owner)),
+        call(M::GET,    "/internal/keys/all",                            SERVE, SMALL,  get(keys::all)),
+        call(M::GET,    "/internal/users/{user}/greeting",               SERVE, SMALL,  get(greeting::show)),
         call(M::POST,   "/internal/authenticate",                        SERVE, SMALL,  post(tokens::owner)),
         call(M::GET,    "/internal/authorize",                           SERVE, SMALL,  get(access::show)),
         call(M::POST,   "/internal/apps/{app}/pushes",                   SERVE, SMALL,  post(pushes::create)),

@@ -67,10 +67,17 @@ fn build(
     clock: &Clock,
 ) -> Exit {
     let env = context.config.build.env.clone();
-    let host =
-        PushHost::new(&context.api, push, &running.container, env, &running.ended, lease.commit_sent())
-            .continuing(recorded)
-            .timed_by(clock);
+    let host = PushHost::new(
+        &context.api,
+        push,
+        &running.container,
+        env,
+        &running.ended,
+        lease.commit_sent(),
+        running.dir.path(),
+    )
+    .continuing(recorded)
+    .timed_by(clock);
     let ended = running.source(&host);
     host.discard_uncommitted();
     let outcome = host.outcome();

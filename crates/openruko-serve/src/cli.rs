@@ -10,8 +10,10 @@ use ruko_core::config::{Config, DEFAULT_PATH, PATH_VARIABLE};
 use ruko_core::{Exit, Fault, Hint, UserName};
 
 use crate::context::Context;
-use crate::request::{self, Exchange, Request, Service};
-use crate::{build, builds, events, fetch, finish, inner_ssh, keys, push, terminal};
+use crate::request::{self, Exchange, Refusal, Request, Service};
+use crate::{
+    authorized_keys, build, builds, events, fetch, finish, greeting, inner_ssh, keys, push, terminal,
+};
 
 /// The forced command of sshd, and what openruko-git starts: runs one git service for one user.
 #[derive(Parser)]
@@ -35,6 +37,9 @@ struct Cli {
     stateless_rpc: bool,
     #[command(subcommand)]
     command: Option<Command>,
+    /// The id of the key that sshd has checked, for the greeting.
+    #[arg(long, value_name = "ID", value_parser = key_id)]
+    key: Option<String>,
     /// On whose behalf: sshd has checked this user's key.
     user: Option<UserName>,
 }
@@ -51,10 +56,18 @@ impl Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print the authorized_keys line of a key, for AuthorizedKeysCommand.
+    /// Print the authorized_keys line of a key, for AuthorizedKeysCommand; or keep all keys in a file.
+    #[command(
+        after_help = "Examples:\n  openruko-serve keys SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\n  openruko-serve keys --all /home/git/.ssh/authorized_keys"
+    )]
     Keys {
-        /// As sshd gives it for %f: `SHA256:…`.
-        fingerprint: String,
+        /// As sshd gives it for %f: `SHA256:…`. With --all: the file, ~/.ssh/authorized_keys if not given.
+        #[arg(value_name = "FINGERPRINT|FILE", required_unless_present = "all")]
+        what: Option<std::ffi::OsString>,
+        /// Keep every key in a marked section of an authorized_keys file, for an sshd that cannot ask. Lines
+        /// outside of the section stay as they are.
+        #[arg(long)]
+        all: bool,
     },
     /// Take up the builds of tarballs that users ask the Platform API for, as a service.
     Builds {
@@ -87,8 +100,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let exchange = cli.exchange();
     match (cli.command, cli.user) {
         _ if cli.check => ruko_core::report("openruko-serve", check(&cli.config)),
-        (Some(Command::Keys { fingerprint }), _) => {
-            let outcome = Context::load(cli.config).and_then(|context| keys::print(&context, &fingerprint));
+        (Some(Command::Keys { what, all }), _) => {
+            let outcome = Context::load(cli.config).and_then(|context| match all {
+                true => authorized_keys::write(&context, what.map(PathBuf::from)),
+                false => keys::print(&context, &what.unwrap_or_default().to_string_lossy()),
+            });
             ruko_core::report("openruko-serve", outcome)
         }
         (Some(Command::Builds { at_a_time }), _) => {
@@ -104,12 +120,16 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             ruko_core::report("openruko-serve", inner_ssh::connect(SocketAddrV4::new(address, port)))
         }
         (Some(Command::Finish), _) => ruko_core::report("openruko-serve", finish::run()),
-        (None, Some(user)) => serve(cli.config, &user, exchange),
+        (None, Some(user)) => serve(cli.config, &user, cli.key.as_deref(), exchange),
         (None, None) => {
             let fault = Fault::usage("who is it for? give a user name, or `keys FINGERPRINT`");
             ruko_core::report("openruko-serve", Err(fault))
         }
     }
+}
+
+fn key_id(raw: &str) -> Result<String, &'static str> {
+    if keys::is_key_id(raw) { Ok(raw.to_owned()) } else { Err("a key's id has letters and digits") }
 }
 
 fn check(path: &std::path::Path) -> Result<Exit, Fault> {
@@ -119,26 +139,32 @@ fn check(path: &std::path::Path) -> Result<Exit, Fault> {
 }
 
 /// One git service for one user. Failures are told to the app developer, not to an admin.
-fn serve(config_path: PathBuf, user: &UserName, exchange: Exchange) -> ExitCode {
+fn serve(config_path: PathBuf, user: &UserName, key: Option<&str>, exchange: Exchange) -> ExitCode {
     let original = std::env::var_os("SSH_ORIGINAL_COMMAND");
     let request = match request::parse(original.as_deref(), exchange) {
         Ok(request) => request,
+        Err(Refusal::Interactive) if exchange == Exchange::Whole => {
+            return set_up(config_path)
+                .and_then(|context| greeting::greet(&context, user, key))
+                .unwrap_or_else(|fault| terminal::tell(&fault));
+        }
         Err(refusal) => {
             terminal::trouble(refusal);
             return Exit::Refused.into();
         }
     };
-    // The reason stays with the admin: a stranger learns nothing about the installation.
-    let context = match Context::load(config_path) {
-        Ok(context) => context,
-        Err(fault) => {
-            terminal::log(&fault.message);
-            let fault = Fault::try_again("This server is not set up to serve git at the moment.")
-                .hint("Tell its admin to run: openruko-serve --check");
-            return terminal::refuse(request.service, &fault);
-        }
-    };
-    run(&context, user, &request).unwrap_or_else(|fault| terminal::refuse(request.service, &fault))
+    set_up(config_path)
+        .and_then(|context| run(&context, user, &request))
+        .unwrap_or_else(|fault| terminal::refuse(request.service, &fault))
+}
+
+/// The reason stays with the admin: a stranger learns nothing about the installation.
+fn set_up(config_path: PathBuf) -> Result<Context, Fault> {
+    Context::load(config_path).map_err(|fault| {
+        terminal::log(&fault.message);
+        Fault::try_again("This server is not set up to serve git at the moment.")
+            .hint("Tell its admin to run: openruko-serve --check")
+    })
 }
 
 fn run(context: &Context, user: &UserName, request: &Request) -> Result<ExitCode, Fault> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Read;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -12,7 +13,8 @@ use ruko_api_client::{ApiClient, ApiClientError};
 use ruko_api_types::host::{ReleaseProgress, ReleaseStatus};
 use ruko_api_types::push_log::Step;
 use ruko_api_types::{Commit, CommitRelease, Committed, Head, Manifest, Output, Push, RefUpdate, Stored};
-use ruko_channel::{BuildRequest, CommitRequest, Host, Refusal};
+use ruko_channel::{Agent, BuildRequest, CommitRequest, Host, Refusal};
+use ruko_core::AppName;
 use ruko_core::exit::{chain, one_line};
 use ruko_core::message;
 use ruko_core::names::is_ref_name;
@@ -54,6 +56,21 @@ pub(crate) struct PushHost<'a> {
     /// When the time of the container is nearly over.
     nearly_over: Instant,
     clock: Clock,
+    sources: Mutex<Sources>,
+    /// Where sockets are made.
+    dir: &'a Path,
+}
+
+/// What is given out for the app's submodules: from the beginning until the app's own code may run.
+#[derive(Default)]
+enum Sources {
+    /// None was asked for yet.
+    #[default]
+    Open,
+    /// The agent that has the app's deploy key.
+    Signing(Agent),
+    /// The build has begun.
+    Sealed,
 }
 
 /// What is stored. Held locked while anything is being stored or committed, so that what is committed is
@@ -113,6 +130,7 @@ impl<'a> PushHost<'a> {
         env: BTreeMap<String, String>,
         ended: &'a AtomicBool,
         commit_sent: Arc<AtomicBool>,
+        dir: &'a Path,
     ) -> Self {
         Self {
             api,
@@ -127,6 +145,8 @@ impl<'a> PushHost<'a> {
             nearly_over: Instant::now()
                 + Duration::from_secs(push.limits.build_seconds).saturating_sub(PROGRESS_MARGIN),
             clock: Clock::start(),
+            sources: Mutex::default(),
+            dir,
         }
     }
 
@@ -289,6 +309,8 @@ impl Host for PushHost<'_> {
             source_version: push.tarball.as_ref().and_then(|tarball| tarball.version.clone()),
             limits: push.limits,
             env: self.env.clone(),
+            git_urls: push.git_urls.clone(),
+            known_hosts: push.deploy_key.as_ref().map(|key| key.known_hosts.clone()),
         })
     }
 
@@ -312,13 +334,46 @@ impl Host for PushHost<'_> {
         }
     }
 
+    fn submodule(&self, app: &AppName) -> Result<Option<Box<dyn Read>>, Refusal> {
+        if matches!(*lock(&self.sources), Sources::Sealed) {
+            return Err(too_late());
+        }
+        let fetch = self.api.open_fetch(app, &self.push.user);
+        let fetch =
+            fetch.map_err(|why| self.refuse(format!("The app {app} cannot be read now."), chain(&why)))?;
+        let fetch = fetch.ok_or_else(|| {
+            Refusal(format!("There is no app {app} here that {} may read.", self.push.user))
+        })?;
+        repo(&fetch.repo).map_err(|cause| self.refuse(format!("The app {app} cannot be read."), cause))
+    }
+
+    fn agent(&self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let mut sources = lock(&self.sources);
+        if let (Sources::Open, Some(key)) = (&*sources, &self.push.deploy_key) {
+            let agent = Agent::start(self.dir, &key.private_key);
+            let failed = "The app's deploy key cannot be used now.".to_owned();
+            *sources = Sources::Signing(agent.map_err(|why| self.refuse(failed, chain(&why)))?);
+        }
+        match &*sources {
+            Sources::Signing(agent) => {
+                let gone =
+                    |why| self.refuse("The app's deploy key cannot be used now.".to_owned(), chain(&why));
+                agent.answer(message).map_err(gone)
+            }
+            Sources::Open => Err(Refusal("The app has no deploy key.".to_owned())),
+            Sources::Sealed => Err(too_late()),
+        }
+    }
+
     fn cache(&self) -> Option<Box<dyn Read>> {
+        *lock(&self.sources) = Sources::Sealed;
         self.clock.ended(Step::Checkout);
         // A cache that cannot be read is a cache that is not there: it costs time only.
         storage::get(&self.push.cache.get).ok().flatten().map(|cache| cache as Box<dyn Read>)
     }
 
     fn store_slug(&self, bytes: &mut dyn Read) -> Result<Stored, Refusal> {
+        *lock(&self.sources) = Sources::Sealed;
         self.clock.ended(Step::Compile);
         let slug = &self.push.slug;
         let stored = self.store("slug", &slug.put, slug.max_bytes, bytes, |objects| &mut objects.slug)?;
@@ -327,6 +382,7 @@ impl Host for PushHost<'_> {
     }
 
     fn store_repo(&self, bytes: &mut dyn Read) -> Result<Stored, Refusal> {
+        *lock(&self.sources) = Sources::Sealed;
         if self.push.tarball.is_some() {
             return Err(Refusal("The build of a tarball stores no repository.".to_owned()));
         }
@@ -420,6 +476,14 @@ impl Host for FetchHost<'_> {
         Err(only_a_fetch())
     }
 
+    fn submodule(&self, _: &AppName) -> Result<Option<Box<dyn Read>>, Refusal> {
+        Err(only_a_fetch())
+    }
+
+    fn agent(&self, _: &[u8]) -> Result<Vec<u8>, Refusal> {
+        Err(only_a_fetch())
+    }
+
     fn cache(&self) -> Option<Box<dyn Read>> {
         None
     }
@@ -445,6 +509,11 @@ impl Host for FetchHost<'_> {
     fn failed(&self, _: &str) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// A build runs other people's code: what it could reach of other apps, and in the app's name, ends before it.
+fn too_late() -> Refusal {
+    Refusal("The build has begun: nothing is fetched for its sources any more.".to_owned())
 }
 
 fn only_a_fetch() -> Refusal {
@@ -603,6 +672,8 @@ mod tests {
             web_url: String::new(),
             lease_seconds: 30,
             tarball: None,
+            git_urls: vec![],
+            deploy_key: None,
         }
     }
 
@@ -699,15 +770,20 @@ mod tests {
 
     /// A host side whose API is nowhere and whose storage is this directory.
     fn with_host(check: impl FnOnce(&PushHost<'_>)) {
+        with_host_of(|_| {}, check);
+    }
+
+    fn with_host_of(change: impl FnOnce(&mut Push), check: impl FnOnce(&PushHost<'_>)) {
         let dir = tempfile::tempdir().unwrap();
         let mut push = push();
+        change(&mut push);
         push.slug = SlugPlace { put: format!("file://{}/slug", dir.path().display()), max_bytes: 1000 };
         push.repo.put = format!("file://{}/repo", dir.path().display());
         let api = ApiClient::new("http://127.0.0.1:1", "token".into()).unwrap();
         let (events, _queue) = std::sync::mpsc::channel();
         let container = Container::keeper(&["cat".to_owned()], events).unwrap();
         let ended = AtomicBool::new(true);
-        check(&PushHost::new(&api, &push, &container, BTreeMap::new(), &ended, Arc::default()));
+        check(&PushHost::new(&api, &push, &container, BTreeMap::new(), &ended, Arc::default(), dir.path()));
     }
 
     /// An object whose end comes when it is allowed to.
@@ -750,6 +826,46 @@ mod tests {
             host.discard_uncommitted();
             assert!(storage::get(&host.push.slug.put).unwrap().is_some(), "it may be the app's");
         });
+    }
+
+    #[test]
+    fn what_submodules_need_is_given_out_only_before_the_build() {
+        with_host(|host| {
+            let other = "other-app".parse().unwrap();
+            assert!(host.agent(&[11]).unwrap_err().0.contains("no deploy key"));
+            assert!(host.submodule(&other).err().unwrap().0.contains("cannot be read now"));
+            assert!(host.cache().is_none());
+            for refused in [host.agent(&[11]).unwrap_err(), host.submodule(&other).err().unwrap()] {
+                assert!(refused.0.contains("build has begun"), "{refused:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_deploy_key_signs_before_the_build_and_ends_with_its_begin() {
+        let keys = tempfile::tempdir().unwrap();
+        let file = keys.path().join("key");
+        let made = std::process::Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "x", "-f"])
+            .arg(&file)
+            .status();
+        assert!(made.unwrap().success());
+        let deploy_key = ruko_api_types::DeployKey {
+            private_key: std::fs::read_to_string(&file).unwrap(),
+            known_hosts: String::new(),
+        };
+        assert!(!format!("{deploy_key:?}").contains("PRIVATE"));
+        with_host_of(
+            |push| push.deploy_key = Some(deploy_key),
+            |host| {
+                // SSH_AGENT_IDENTITIES_ANSWER with one key.
+                assert_eq!(host.agent(&[11]).unwrap()[..5], [12, 0, 0, 0, 1]);
+                assert_eq!(host.agent(&[19]).unwrap(), [5], "nothing is removed from it");
+                assert!(host.cache().is_none());
+                assert!(host.agent(&[11]).unwrap_err().0.contains("build has begun"));
+                assert!(!host.dir.join("agent.sock").exists());
+            },
+        );
     }
 
     #[test]

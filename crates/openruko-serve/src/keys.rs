@@ -31,19 +31,27 @@ fn well_formed(fingerprint: &str) -> bool {
 }
 
 /// One authorized_keys line. `restrict` first (sshd(8)): whatever OpenSSH adds later is off as well.
-fn line(serve: &Path, config: &Path, owner: &KeyOwner) -> Result<String, Fault> {
+pub(crate) fn line(serve: &Path, config: &Path, owner: &KeyOwner) -> Result<String, Fault> {
     let mut command = quotable(serve)?.to_owned();
     if config != Path::new(DEFAULT_PATH) {
         command.push_str(" --config ");
         command.push_str(quotable(config)?);
     }
-    let KeyOwner { user, public_key, .. } = owner;
+    let KeyOwner { user, key, public_key } = owner;
+    if !is_key_id(key) {
+        return Err(Fault::refused("the API gave a key's id that is none"));
+    }
     let one_key =
         public_key.split(' ').count() == 2 && !public_key.chars().any(|c| c.is_control() || c == '"');
     if !one_key {
         return Err(Fault::refused("the API gave a key that is not `algorithm base64`"));
     }
-    Ok(format!("restrict,command=\"{command} {user}\" {public_key}\n"))
+    Ok(format!("restrict,command=\"{command} --key {key} {user}\" {public_key}\n"))
+}
+
+/// What may stand for a key in a command: letters and digits.
+pub(crate) fn is_key_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// sshd and ssh give their commands to a shell, so only paths that need no quoting are taken.
@@ -69,7 +77,7 @@ mod tests {
         let line = line(serve, Path::new(DEFAULT_PATH), &owner("ssh-ed25519 AAAA")).unwrap();
         assert_eq!(
             line,
-            "restrict,command=\"/usr/libexec/openruko/openruko-serve alice\" ssh-ed25519 AAAA\n"
+            "restrict,command=\"/usr/libexec/openruko/openruko-serve --key 1 alice\" ssh-ed25519 AAAA\n"
         );
     }
 
@@ -80,6 +88,8 @@ mod tests {
         for key in ["ssh-ed25519 AAAA\nssh-ed25519 BBBB", "no-pty ssh-ed25519 AAAA", "a \"b", "AAAA"] {
             assert!(line(serve, config, &owner(key)).is_err(), "{key}");
         }
+        let hostile = KeyOwner { key: "1 bob\"".into(), ..owner("ssh-ed25519 AAAA") };
+        assert!(line(serve, config, &hostile).is_err());
         assert!(line(Path::new("/a b"), config, &owner("ssh-ed25519 AAAA")).is_err());
         assert!(line(serve, Path::new("/x\"y"), &owner("ssh-ed25519 AAAA")).is_err());
     }

@@ -8,6 +8,7 @@
 //!
 //! stdout carries git's protocol and nothing else; whatever people are to read goes to stderr.
 
+mod authorized_keys;
 mod build;
 mod builds;
 mod cli;
@@ -17,6 +18,7 @@ mod ending;
 mod events;
 mod fetch;
 mod finish;
+mod greeting;
 mod host;
 mod inner_ssh;
 mod keys;

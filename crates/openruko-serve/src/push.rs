@@ -19,6 +19,11 @@ use crate::space::{self, Wanted};
 use crate::steps::Clock;
 use crate::{terminal, waiting};
 
+/// A git that hung up on what it was offered. The usual reason, which old ones say in no words: they met another
+/// algorithm than that of their repository, and only they know which it is.
+const HUNG_UP: &str = "Your git hung up before it pushed anything.\nIf its repository has SHA-256 object names \
+                       (git rev-parse --show-object-format), it cannot be pushed here: only SHA-1 ones are taken.";
+
 /// Runs a push to its end.
 pub(crate) fn run(
     context: &Context,
@@ -74,9 +79,16 @@ fn build(
     clock: &Clock,
 ) -> ExitCode {
     let env = context.config.build.env.clone();
-    let host =
-        PushHost::new(&context.api, push, &running.container, env, &running.ended, lease.commit_sent())
-            .timed_by(clock);
+    let host = PushHost::new(
+        &context.api,
+        push,
+        &running.container,
+        env,
+        &running.ended,
+        lease.commit_sent(),
+        running.dir.path(),
+    )
+    .timed_by(clock);
     let ended = running.git(context, request, Some(push.limits.pack_bytes), &host);
     host.discard_uncommitted();
     let outcome = host.outcome();
@@ -109,6 +121,9 @@ fn came_to_nothing(
         }
         (Outcome::Nothing | Outcome::Committed(_), Ok(status)) => {
             lease.forget();
+            if !status.success() {
+                terminal::trouble(HUNG_UP);
+            }
             passed_on(status)
         }
         (Outcome::Broken, Ok(status)) => {

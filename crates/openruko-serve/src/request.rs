@@ -74,7 +74,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Interactive => f.write_str("There is no shell here. ")?,
-            Self::NotGit => f.write_str("Only git is served here. ")?,
+            Self::NotGit => f.write_str("Only git is served here: fetch, push and archive. ")?,
             Self::NotAnApp(why) => writeln!(f, "{why}.")?,
             Self::NotOverHttp => f.write_str("Archives are served over ssh only. ")?,
         }

@@ -21,7 +21,7 @@ pub(crate) fn trouble(text: impl Display) {
 
 /// A line and its end in one write: git prints beside it, and would do so in the middle. The client may be
 /// gone: what cannot be written is dropped.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 

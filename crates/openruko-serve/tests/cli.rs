@@ -51,14 +51,38 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn anything_but_git_is_refused_and_leaves_nothing() {
     let home = Home::without_api();
-    for attempt in [None, Some(""), Some("bash -i"), Some("git-receive-pack 'app.git'; id"), Some("scp -t /")]
-    {
-        let out = home.run(attempt, &["alice"]);
+    for attempt in ["bash -i", "git-receive-pack 'app.git'; id", "scp -t /", "internal-sftp"] {
+        let out = home.run(Some(attempt), &["--key", "01JD", "alice"]);
         assert_eq!(out.status.code(), Some(1), "{attempt:?}");
         assert_eq!(text(&out.stdout), "", "{attempt:?}");
         assert!(text(&out.stderr).lines().all(|line| line.starts_with(" !     ")), "{}", text(&out.stderr));
     }
     assert_eq!(home.left_behind(), 0);
+}
+
+/// It is told who somebody is by the API alone, which is not there.
+#[test]
+fn a_login_without_a_command_is_greeted_by_the_api_or_not_at_all() {
+    let home = Home::without_api();
+    for attempt in [None, Some(""), Some("  ")] {
+        let out = home.run(attempt, &["alice"]);
+        assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(75), ""), "{attempt:?}");
+        assert!(text(&out.stderr).contains("cannot be asked"), "{}", text(&out.stderr));
+    }
+    assert_eq!(home.run(None, &["--key", "a b", "alice"]).status.code(), Some(2));
+    assert_eq!(home.left_behind(), 0);
+}
+
+#[test]
+fn a_file_of_keys_stays_as_it_is_when_nobody_can_be_asked() {
+    let home = Home::without_api();
+    let file = home.dir.path().join("authorized_keys");
+    fs::write(&file, "ssh-rsa AAAA x").unwrap();
+    let out = home.run(None, &["keys", "--all", file.to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(75), "{}", text(&out.stderr));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "ssh-rsa AAAA x");
+    assert_eq!(home.run(None, &["keys", "--all"]).status.code(), Some(2), "no HOME");
+    assert_eq!(home.run(None, &["keys"]).status.code(), Some(2));
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use ruko_api_types::host::ReleaseProgress;
 use ruko_api_types::push_log::Steps;
 use ruko_api_types::{
-    Abort, Access, Authenticate, Authenticated, Commit, Committed, Fetch, Holder, INSUFFICIENT_SCOPE,
-    INVALID_TOKEN, KeyOwner, OpenFetch, OpenPush, Output, Push, TakeBuild,
+    Abort, Access, Authenticate, Authenticated, Commit, Committed, Fetch, Greeting, Holder,
+    INSUFFICIENT_SCOPE, INVALID_TOKEN, KeyOwner, KeyPage, MAX_KEY_PAGE, OpenFetch, OpenPush, Output, Push,
+    TakeBuild,
 };
 use ruko_core::{AppName, PushId, UserName};
 
@@ -70,6 +71,22 @@ impl ApiClient {
             return Ok(None);
         }
         answer.json().map(Some)
+    }
+
+    /// A piece of all keys, beginning after the key with this id; from the first one where it is empty.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call.
+    pub fn keys_after(&self, id: &str) -> Result<KeyPage, ApiClientError> {
+        self.get(&format!("/internal/keys/all?after={}&limit={MAX_KEY_PAGE}", escape(id)))?.json()
+    }
+
+    /// What a user is told who logs in without a command, with the key of this id if it is known.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call.
+    pub fn greeting(&self, user: &UserName, key: &str) -> Result<Greeting, ApiClientError> {
+        self.get(&format!("/internal/users/{user}/greeting?key={}", escape(key)))?.json()
     }
 
     /// Whether a user may read or write an app. An app that does not exist reads the same as one that is

@@ -31,6 +31,35 @@ pub struct KeyOwner {
     pub public_key: String,
 }
 
+/// `GET /internal/keys/all?after=ID&limit=N`: a piece of all keys, oldest first, for an authorized_keys file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyPage {
+    /// At most [`MAX_KEY_PAGE`].
+    pub keys: Vec<KeyOwner>,
+    /// The id to ask after for the next piece; none when this was the last.
+    pub next: Option<String>,
+}
+
+/// The most keys of one [`KeyPage`].
+pub const MAX_KEY_PAGE: u32 = 5000;
+
+/// `GET /internal/users/{user}/greeting?key=ID`: what `ssh git@host` tells its user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// The e-mail address, if there is one.
+    pub email: Option<String>,
+    /// The key that was used; none where it is not told or not the user's any more.
+    pub key: Option<Key>,
+    /// The first of the apps that the user may see, by name.
+    pub apps: Vec<AppName>,
+    /// How many there are.
+    pub app_count: u64,
+    /// Where an app is over ssh, `{app}` standing for its name; none where developers have no such door.
+    pub ssh_url: Option<String>,
+    /// Where the Platform API is.
+    pub api_url: Option<String>,
+}
+
 /// `POST /internal/authenticate`: whose token is it? Asked for each request of git over HTTP. Its `Debug`
 /// leaves the token out.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +166,27 @@ pub struct Push {
     /// The tarball that is built, when this is no git push: then the repository stays as it is.
     #[serde(default)]
     pub tarball: Option<Tarball>,
+    /// Where apps of this platform are, `{app}` standing for the name: a submodule with such a URL is one of them.
+    #[serde(default)]
+    pub git_urls: Vec<String>,
+    /// With which private submodules are fetched, if the app has one. For the host's side alone.
+    #[serde(default)]
+    pub deploy_key: Option<DeployKey>,
+}
+
+/// An app's deploy key. Its `Debug` leaves the private half out.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployKey {
+    /// As `ssh-add` reads it.
+    pub private_key: String,
+    /// The hosts that it is shown to: the text of a known_hosts file.
+    pub known_hosts: String,
+}
+
+impl std::fmt::Debug for DeployKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeployKey").field("known_hosts", &self.known_hosts).finish_non_exhaustive()
+    }
 }
 
 /// What a build without git push is made of. Its bytes are at `GET /internal/builds/{id}/source`.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ruko_api_types::Stored;
 use ruko_api_types::host::ReleaseProgress;
+use ruko_core::AppName;
 
 use crate::record::{self, ObjectReader, ObjectWriter};
 use crate::{Answer, BuildRequest, CommitRequest, Request};
@@ -98,6 +99,29 @@ impl Client {
     /// See [`ClientError`].
     pub fn source<T>(&mut self, take: impl FnOnce(&mut dyn Read) -> T) -> Result<Option<T>, ClientError> {
         self.get(&Request::SourceGet, take)
+    }
+
+    /// Streams the stored repository of another app into `take`; none when nothing was ever pushed to it.
+    ///
+    /// # Errors
+    /// See [`ClientError`]: refused where the user of this push may not read that app.
+    pub fn submodule<T>(
+        &mut self,
+        app: &AppName,
+        take: impl FnOnce(&mut dyn Read) -> T,
+    ) -> Result<Option<T>, ClientError> {
+        self.get(&Request::SubmoduleGet { app: app.clone() }, take)
+    }
+
+    /// What the agent that has the app's deploy key answers.
+    ///
+    /// # Errors
+    /// See [`ClientError`]: refused where the app has no such key, and once its code may run.
+    pub fn agent(&mut self, message: Vec<u8>) -> Result<Vec<u8>, ClientError> {
+        match self.ask(&Request::Agent { message })? {
+            Answer::Agent { message } => Ok(message),
+            _ => Err(ClientError::Unexpected),
+        }
     }
 
     /// Streams the build cache into `take`; none when there is none.

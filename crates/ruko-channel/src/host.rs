@@ -5,9 +5,10 @@ use std::os::unix::net::UnixStream;
 
 use ruko_api_types::host::ReleaseProgress;
 use ruko_api_types::{Committed, Stored};
+use ruko_core::AppName;
 
 use crate::record::{self, ObjectReader, ObjectWriter};
-use crate::{Answer, BuildRequest, CommitRequest, Request};
+use crate::{Answer, BuildRequest, CommitRequest, MAX_AGENT_MESSAGE, Request};
 
 /// Why the host side refuses; the words reach the app developer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,20 @@ pub trait Host: Sync {
     /// It is there but cannot be read.
     fn source(&self) -> Result<Option<Box<dyn Read>>, Refusal>;
 
-    /// The build cache; none when there is none.
+    /// The stored repository of another app; none when nothing was ever pushed to it.
+    ///
+    /// # Errors
+    /// There is none that the user of this push may read, or the time for it is over.
+    fn submodule(&self, app: &AppName) -> Result<Option<Box<dyn Read>>, Refusal>;
+
+    /// What the agent that has the app's deploy key answers to a message.
+    ///
+    /// # Errors
+    /// The app has no such key, or the time for it is over.
+    fn agent(&self, message: &[u8]) -> Result<Vec<u8>, Refusal>;
+
+    /// The build cache; none when there is none. From here on the app's own code may run, so that nothing is given
+    /// out for its sources any more.
     fn cache(&self) -> Option<Box<dyn Read>>;
 
     /// Stores the slug, counting and hashing it.
@@ -77,6 +91,7 @@ pub fn serve(stream: &UnixStream, host: &dyn Host) -> io::Result<()> {
         match request {
             Request::RepoGet => give(stream, host.repo())?,
             Request::SourceGet => give(stream, host.source())?,
+            Request::SubmoduleGet { app } => give(stream, host.submodule(&app))?,
             Request::CacheGet => give(stream, Ok(host.cache()))?,
             request => {
                 let answer = answer(&mut from, host, request)?;
@@ -119,8 +134,17 @@ fn answer(from: &mut impl Read, host: &dyn Host, request: Request) -> io::Result
             host.output(&text);
             Answer::Noted
         }
+        Request::Agent { message } if message.len() > MAX_AGENT_MESSAGE => {
+            Answer::Refused { message: "The message for ssh-agent is too long.".to_owned() }
+        }
+        Request::Agent { message } => match host.agent(&message) {
+            Ok(message) => Answer::Agent { message },
+            Err(Refusal(message)) => Answer::Refused { message },
+        },
         Request::Failed { reason } => Answer::Limits { met: host.failed(&reason) },
-        Request::RepoGet | Request::SourceGet | Request::CacheGet => unreachable!("answered by `give`"),
+        Request::RepoGet | Request::SourceGet | Request::SubmoduleGet { .. } | Request::CacheGet => {
+            unreachable!("answered by `give`")
+        }
     })
 }
 

@@ -14,6 +14,7 @@
 //! side trusts nothing in it: it counts and hashes the bytes itself, and what it refuses it reads to the
 //! end before it says so, so that a refusal always arrives.
 
+mod agent;
 mod client;
 mod host;
 mod record;
@@ -26,6 +27,7 @@ use ruko_core::config::BuildLimits;
 use ruko_core::{AppName, ConfigVarName, PushId, StackName};
 use serde::{Deserialize, Serialize};
 
+pub use agent::{Agent, MAX_AGENT_MESSAGE, listen as listen_for_agent};
 pub use client::{Client, ClientError, Upload};
 pub use host::{Host, Refusal, serve};
 pub use record::{MAX_MESSAGE, MAX_PIECE};
@@ -43,6 +45,18 @@ pub enum Request {
     RepoGet,
     /// The tarball that is built, when this is no git push. Answer: [`Answer::Object`].
     SourceGet,
+    /// The stored repository of another app, which is a submodule of this one. Refused from [`Request::CacheGet`]
+    /// on: what the app brings runs after that. Answer: [`Answer::Object`].
+    SubmoduleGet {
+        /// The other app.
+        app: AppName,
+    },
+    /// A message of an ssh in the container for the agent that has the app's deploy key. Refused from
+    /// [`Request::CacheGet`] on. Answer: [`Answer::Agent`].
+    Agent {
+        /// As ssh-agent reads it, without its length; at most [`MAX_AGENT_MESSAGE`] bytes.
+        message: Vec<u8>,
+    },
     /// The stored build cache. Answer: [`Answer::Object`].
     CacheGet,
     /// The slug follows. Answer: [`Answer::Stored`].
@@ -91,6 +105,11 @@ pub enum Answer {
     },
     /// To [`Request::Progress`].
     Progress(Box<ReleaseProgress>),
+    /// To [`Request::Agent`].
+    Agent {
+        /// As ssh-agent writes it, without its length.
+        message: Vec<u8>,
+    },
     /// Noted.
     Noted,
     /// The bounds that the container met so far.
@@ -132,6 +151,12 @@ pub struct BuildRequest {
     pub limits: BuildLimits,
     /// `[build.env]` of the host's configuration.
     pub env: BTreeMap<String, String>,
+    /// Where apps of this platform are, `{app}` standing for the name.
+    #[serde(default)]
+    pub git_urls: Vec<String>,
+    /// The hosts that the app's deploy key is shown to, as a known_hosts file; none where the app has no such key.
+    #[serde(default)]
+    pub known_hosts: Option<String>,
 }
 
 /// The request to commit. Sizes and digests are not in it: the host side knows them.

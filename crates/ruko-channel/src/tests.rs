@@ -29,6 +29,8 @@ impl Host for Recorder {
             source_version: None,
             limits: BuildLimits::default(),
             env: BTreeMap::new(),
+            git_urls: vec![],
+            known_hosts: None,
         })
     }
 
@@ -38,6 +40,18 @@ impl Host for Recorder {
 
     fn source(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
         self.source.map(|bytes| Some(Box::new(bytes) as Box<dyn Read>)).ok_or(Refusal("it is gone".into()))
+    }
+
+    fn submodule(&self, app: &AppName) -> Result<Option<Box<dyn Read>>, Refusal> {
+        match app.as_str() {
+            "lib" => Ok(Some(Box::new(&b"repository"[..]))),
+            "new" => Ok(None),
+            _ => Err(Refusal("there is none".into())),
+        }
+    }
+
+    fn agent(&self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        Ok(message.iter().rev().copied().collect())
     }
 
     fn cache(&self) -> Option<Box<dyn Read>> {
@@ -172,4 +186,22 @@ fn hostile_records_are_refused_without_being_read_into_memory() {
         assert!(serve(&there, &host).is_err(), "{bytes:?}");
         assert_eq!(*host.commits.lock().unwrap(), 0);
     }
+}
+
+#[test]
+fn what_submodules_need_comes_over_the_channel_or_is_refused_in_words() {
+    with_host(&Recorder::default(), |client| {
+        let mut fetch = |app: &str| {
+            client.submodule(&app.parse().unwrap(), |object| {
+                let mut text = String::new();
+                object.read_to_string(&mut text).unwrap();
+                text
+            })
+        };
+        assert_eq!(fetch("lib").unwrap().as_deref(), Some("repository"));
+        assert_eq!(fetch("new").unwrap(), None);
+        assert_eq!(fetch("other").unwrap_err().to_string(), "there is none");
+        assert_eq!(client.agent(vec![11, 1]).unwrap(), [1, 11]);
+        assert!(client.agent(vec![0; MAX_AGENT_MESSAGE + 1]).unwrap_err().to_string().contains("too long"));
+    });
 }

@@ -23,6 +23,7 @@ use crate::checkout::checkout;
 use crate::git::Repository;
 use crate::launch;
 use crate::layout::Layout;
+use crate::lfs::Pointers;
 use crate::output::Output;
 use crate::pack::{self, Limited};
 use crate::procfile::{self, Procfile};
@@ -31,6 +32,7 @@ use crate::refusal::{Refusal, Refuse};
 use crate::slugignore::SlugIgnore;
 use crate::snapshot::{self, Refs};
 use crate::source;
+use crate::submodules::Restore;
 use crate::tree;
 
 /// Entries that a build cache may have; its bytes are bounded by the container's disk.
@@ -83,7 +85,7 @@ fn push(layout: &Layout, input: &mut dyn Read, output: &mut Output) -> Result<()
     let manifest = match verdict.deploy {
         Some(update) => {
             let build = Build::new(layout, &request, update.new.as_str());
-            build.check_out(&repository, &update.new, output)?;
+            build.check_out(&repository, &update.new, &mut client, output)?;
             let head = Head { commit: update.new.clone(), branch: update.name.to_string() };
             Some(build.deploy(Some(head), &mut client, output)?)
         }
@@ -215,16 +217,22 @@ impl<'a> Build<'a> {
         &self,
         repository: &Repository,
         commit: &CommitId,
+        client: &mut Client,
         output: &mut Output,
     ) -> Result<(), Refusal> {
         tree::check(repository, commit, &self.request.limits)?;
         checkout(repository, commit, &self.dir).refuse("Push rejected")?;
-        if self.dir.join(".gitmodules").exists() {
-            output.trouble(
-                "The app has submodules: they are not fetched, and their directories are empty.\nCommit their \
-                 files, or depend on them through your language's package manager.",
-            );
-        }
+        let submodules = Restore {
+            tmp: &self.layout.tmp,
+            app: &self.request.app,
+            git_urls: &self.request.git_urls,
+            known_hosts: self.request.known_hosts.as_deref(),
+            env: &self.request.env,
+            channel: &self.layout.socket,
+        };
+        submodules.run(repository, commit, &self.dir, client, output)?;
+        let pointers = Pointers::below(&self.dir).refuse("Push rejected: cannot read the tree")?;
+        pointers.words().into_iter().for_each(|words| output.trouble(words));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod launch;
 pub mod layout;
 pub mod leftovers;
+pub mod lfs;
 pub mod output;
 pub mod pack;
 pub mod procfile;
@@ -24,6 +25,7 @@ pub mod slugignore;
 pub mod snapshot;
 pub mod source;
 pub mod stack;
+mod submodules;
 pub mod tree;
 pub mod yaml;
 

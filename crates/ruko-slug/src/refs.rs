@@ -241,7 +241,7 @@ pub fn not_deployed(updates: &[Update], deploy_refs: &[String]) -> Vec<String> {
     let Some(first) = pushed.first() else { return vec![] };
     let names: Vec<String> = pushed.iter().take(5).map(|update| update.name.short()).collect();
     let more = if pushed.len() > names.len() { ", …" } else { "" };
-    let source = if first.name.is_tag() { format!("'{}^{{commit}}'", names[0]) } else { names[0].clone() };
+    let source = source(&first.name);
     vec![
         format!(
             "Pushed to {}{more}, which is not deployed; push to {} to deploy it:",
@@ -250,6 +250,21 @@ pub fn not_deployed(updates: &[Update], deploy_refs: &[String]) -> Vec<String> {
         ),
         format!("git push openruko {source}:{target}"),
     ]
+}
+
+/// What is typed for a ref: quoted where a shell, or git's options, would see something else in it.
+fn source(name: &RefName) -> String {
+    let short = name.short();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._/+@-".contains(&b);
+    let text = match short.starts_with('-') {
+        true => name.to_string(),
+        false => short,
+    };
+    match name.is_tag() {
+        false if text.bytes().all(plain) => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+        true => format!("'{}^{{commit}}'", text.replace('\'', "'\\''")),
+    }
 }
 
 #[cfg(test)]
@@ -297,6 +312,15 @@ mod tests {
         );
         assert_eq!(lines[1], "git push openruko feature:main");
         assert_eq!(not_deployed(&updates[1..], &deploy_refs())[1], "git push openruko 'main^{commit}':main");
+    }
+
+    #[test]
+    fn what_is_to_be_typed_can_be_typed() {
+        let typed = |name: &str| not_deployed(&[update('0', '1', name)], &deploy_refs())[1].clone();
+        assert_eq!(typed("refs/heads/feature/x"), "git push openruko feature/x:main");
+        assert_eq!(typed("refs/heads/-x"), "git push openruko refs/heads/-x:main");
+        assert_eq!(typed("refs/heads/$(id);it's"), "git push openruko '$(id);it'\\''s':main");
+        assert_eq!(typed("refs/tags/-x"), "git push openruko 'refs/tags/-x^{commit}':main");
     }
 
     #[test]

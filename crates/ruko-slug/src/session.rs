@@ -152,6 +152,12 @@ fn fetch(socket: &Path, dir: &Path) -> Result<(), Fault> {
     }
 }
 
+/// Makes a stored repository of another app one that can be read, in an empty directory.
+pub(crate) fn unpack(archive: &mut dyn std::io::Read, dir: &Path) -> Result<(), Fault> {
+    ruko_archive::unpack(archive, dir, &LIMITS).fault("cannot unpack a stored repository")?;
+    lay_out(dir)
+}
+
 /// Makes whatever lies there a bare repository, with our configuration and nobody else's.
 fn lay_out(dir: &Path) -> Result<(), Fault> {
     for entry in fs::read_dir(dir).at("read", dir)? {

@@ -256,20 +256,12 @@ fn a_buildpack_may_be_a_tarball_and_its_fetch_may_fail() {
 }
 
 #[test]
-fn submodules_are_warned_about_and_buildpacks_may_be_listed_in_the_app() {
+fn buildpacks_may_be_listed_in_the_app() {
     let world = World::new();
     let url = world.buildpack(&[("bin/detect", "#!/bin/sh\necho Listed\n"), ("bin/compile", "#!/bin/sh\n")]);
-    let app = world.app(&[
-        ("Procfile", "web: one\n"),
-        (".gitmodules", "[submodule \"x\"]\n\tpath = x\n\turl = https://example.test/x\n"),
-        (".buildpacks", &format!("# mine\n{url}\n")),
-    ]);
-    let link = format!("160000,{},x", "1".repeat(40));
-    git(&app, &["update-index", "--add", "--cacheinfo", &link]);
-    git(&app, &["commit", "-q", "-m", "submodule"]);
+    let app = world.app(&[("Procfile", "web: one\n"), (".buildpacks", &format!("# mine\n{url}\n"))]);
     let push = world.push(&app, &["main"]);
     push.assert_ok();
-    push.assert_contains("The app has submodules: they are not fetched");
     push.assert_line("-----> Listed app detected");
 }
 
@@ -700,4 +692,19 @@ fn names_are_judged_as_git_judges_them() {
             }
         }
     }
+}
+
+#[test]
+fn git_lfs_pointers_are_noticed_and_named() {
+    let world = World::new();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    let app = world.app(&[
+        ("Procfile", "web: one\n"),
+        ("assets/a.bin", pointer),
+        (".gitattributes", "*.bin filter=lfs\n"),
+    ]);
+    let push = world.push(&app, &["main"]);
+    push.assert_ok();
+    push.assert_line(" !     1 file is a Git LFS pointer and not the file itself: assets/a.bin");
+    push.assert_contains("git lfs migrate export");
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// An I/O error with what was attempted on which path.
@@ -70,10 +70,21 @@ fn only_root_writes(path: &Path, meta: &Metadata) -> io::Result<()> {
 /// # Errors
 /// The directory cannot be written or is full; the old file is then untouched.
 pub fn replace(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), PathError> {
+    replace_as(path, mode, None, bytes)
+}
+
+/// As [`replace`], and the file belongs to this user and group.
+///
+/// # Errors
+/// As of [`replace`]; or the file cannot be given to them, which only root can do.
+pub fn replace_as(path: &Path, mode: u32, owner: Option<(u32, u32)>, bytes: &[u8]) -> Result<(), PathError> {
     let write = || {
         let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
         file.write_all(bytes)?;
+        if let Some((user, group)) = owner {
+            fchown(file.as_file(), Some(user), Some(group))?;
+        }
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|e| e.error)?;

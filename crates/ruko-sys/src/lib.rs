@@ -13,7 +13,7 @@ pub mod process;
 pub mod throwaway;
 pub mod tool;
 
-pub use file::{AtPath, PathError, open_trusted, replace};
+pub use file::{AtPath, PathError, open_trusted, replace, replace_as};
 pub use lock::Lock;
 pub use loop_device::LoopDevice;
 pub use tool::{Tool, ToolError};

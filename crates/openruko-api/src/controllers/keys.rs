@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use ruko_api_types::{Key, KeyOwner, NewKey};
+use ruko_api_types::{Key, KeyOwner, KeyPage, MAX_KEY_PAGE, NewKey};
 use ruko_core::UserName;
 use serde::Deserialize;
 
@@ -25,6 +25,24 @@ pub(crate) async fn owner(State(api): State<Api>, Asked(asked): Asked<Question>)
     let mut db = api.store.read().await?;
     let key = keys::find(&mut db, &asked.fingerprint).await?;
     key.map(|key| Json(key.into())).ok_or_else(|| ApiFault::not_found("such key"))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Piece {
+    #[serde(default)]
+    after: String,
+    limit: u32,
+}
+
+/// `GET /internal/keys/all?after=&limit=`
+pub(crate) async fn all(State(api): State<Api>, Asked(asked): Asked<Piece>) -> Answer<Json<KeyPage>> {
+    let limit = asked.limit.clamp(1, MAX_KEY_PAGE);
+    let mut db = api.store.read().await?;
+    let mut rows = keys::after(&mut db, &asked.after, limit + 1).await?;
+    let is_last = rows.len() <= limit as usize;
+    rows.truncate(limit as usize);
+    let next = rows.last().filter(|_| !is_last).map(|row| row.id.clone());
+    Ok(Json(KeyPage { keys: rows.into_iter().map(KeyOwner::from).collect(), next }))
 }
 
 /// `POST /internal/users/{user}/keys`

@@ -21,6 +21,7 @@ pub(crate) mod collaborators;
 pub(crate) mod commits;
 pub(crate) mod config_vars;
 pub(crate) mod fetches;
+pub(crate) mod greeting;
 pub(crate) mod hosts;
 pub(crate) mod keys;
 pub(crate) mod logs;

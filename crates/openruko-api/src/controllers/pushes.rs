@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use ruko_api_types::{
-    Abort, Access, AppRef, BuildStatus, CachePlace, Holder, OpenPush, Push, RepoPlace, SlugPlace,
+    Abort, Access, AppRef, BuildStatus, CachePlace, DeployKey, Holder, OpenPush, Push, RepoPlace, SlugPlace,
 };
 use ruko_core::exit::one_line;
 use ruko_core::{AppName, PushId, UserName};
@@ -27,7 +27,7 @@ use crate::extract::{At, Body};
 use crate::places;
 use crate::store::apps::AppRow;
 use crate::store::pushes::{self, NewPush, PushRow};
-use crate::store::{Write, apps, buildpacks, config_vars, repos};
+use crate::store::{Write, apps, buildpacks, config_vars, deploy_keys, repos};
 use crate::webhooks;
 
 /// The longest that a call waits for a lease, in seconds.
@@ -114,7 +114,8 @@ async fn open(db: &mut AnyConnection, api: &Api, app: AppRow, user: &UserName, n
     pushes::insert(db, new).await?;
     pushes::forget_old(db, &app.id).await?;
     let push = push_named(db, &id).await?;
-    metadata(db, api, app, push).await
+    let deploy_key = deploy_key(db, &app.id).await?;
+    Ok(Push { deploy_key, ..metadata(db, api, app, push).await? })
 }
 
 /// What the process of an open push is told.
@@ -147,7 +148,20 @@ pub(super) async fn metadata(db: &mut AnyConnection, api: &Api, app: AppRow, pus
         limits: settings.limits,
         lease_seconds: settings.lease.as_secs(),
         tarball: None,
+        git_urls: git_urls(api),
+        deploy_key: None,
     })
+}
+
+/// The key is of use to a git push alone: a tarball has no submodules.
+async fn deploy_key(db: &mut AnyConnection, app_id: &str) -> Answer<Option<DeployKey>> {
+    let row = deploy_keys::of_app(db, app_id).await?;
+    Ok(row.map(|row| DeployKey { private_key: row.private_key, known_hosts: row.known_hosts }))
+}
+
+fn git_urls(api: &Api) -> Vec<String> {
+    let public = api.settings.public.iter();
+    public.flat_map(|public| [public.ssh_url("{app}"), public.git_url("{app}")]).collect()
 }
 
 /// The term of a lease.

@@ -16,6 +16,7 @@ mod call_limit;
 mod caller;
 mod collaborators;
 mod config_vars;
+mod deploy_key;
 mod domains;
 mod dyno_sizes;
 mod dynos;
@@ -70,6 +71,7 @@ fn routes() -> Vec<Route> {
         collaborators::routes(),
         transfers::routes(),
         config_vars::routes(),
+        deploy_key::routes(),
         releases::routes(),
         formation::routes(),
         dyno_sizes::routes(),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use ruko_core::{AppName, StackName, UserName};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, FromRow, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow, Row};
 
 use super::users::UserRow;
 use super::{Sql, big, count, new_id, parsed, revisions};
@@ -186,6 +186,29 @@ pub(crate) async fn seen_by(db: &mut AnyConnection, user_id: &str) -> Sql<Vec<Ap
     .bind(user_id)
     .fetch_all(db)
     .await
+}
+
+/// The first names of those that [`seen_by`] gives, and how many there are.
+pub(crate) async fn names_seen_by(
+    db: &mut AnyConnection,
+    user_id: &str,
+    limit: u32,
+) -> Sql<(Vec<AppName>, u64)> {
+    const SEEN: &str = "SELECT id FROM apps WHERE owner_id = $1 \
+                        UNION SELECT app_id FROM collaborators WHERE user_id = $1";
+    let names: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT name FROM apps WHERE id IN ({SEEN}) ORDER BY name LIMIT $2"
+    )))
+    .bind(user_id)
+    .bind(i64::from(limit))
+    .fetch_all(&mut *db)
+    .await?;
+    let (all,): (i64,) = sqlx::query_as(AssertSqlSafe(format!("SELECT COUNT(*) FROM ({SEEN}) AS seen")))
+        .bind(user_id)
+        .fetch_one(db)
+        .await?;
+    let names = names.into_iter().map(|(name,)| parsed(name)).collect::<Sql<_>>()?;
+    Ok((names, count(all)?))
 }
 
 /// A new app, as yet without its first release.

@@ -58,6 +58,18 @@ pub(crate) async fn find(db: &mut AnyConnection, fingerprint: &str) -> Sql<Optio
     .await
 }
 
+/// So many of all keys, oldest first, beginning after the one with this id.
+pub(crate) async fn after(db: &mut AnyConnection, id: &str, limit: u32) -> Sql<Vec<KeyRow>> {
+    sqlx::query_as(
+        "SELECT k.id, u.name AS user_name, k.fingerprint, k.public_key, k.comment, k.created_at \
+         FROM ssh_keys k JOIN users u ON u.id = k.user_id WHERE k.id > $1 ORDER BY k.id LIMIT $2",
+    )
+    .bind(id)
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await
+}
+
 /// Oldest first.
 pub(crate) async fn of_user(db: &mut AnyConnection, user_id: &str) -> Sql<Vec<KeyRow>> {
     sqlx::query_as(

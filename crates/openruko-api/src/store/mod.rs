@@ -30,6 +30,7 @@ pub(crate) mod builds;
 pub(crate) mod collaborators;
 pub(crate) mod config_vars;
 pub(crate) mod copy;
+pub(crate) mod deploy_keys;
 pub(crate) mod dialect;
 pub(crate) mod discarded;
 pub(crate) mod domains;
@@ -272,6 +273,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("platform", include_str!("../../migrations/0002_platform.sql")),
     ("running", include_str!("../../migrations/0003_running.sql")),
     ("push steps", include_str!("../../migrations/0004_push_steps.sql")),
+    ("deploy_keys", include_str!("../../migrations/0005_deploy_keys.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {

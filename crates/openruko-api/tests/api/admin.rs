@@ -50,6 +50,33 @@ fn a_key_belongs_to_one_user_and_is_found_by_its_fingerprint() {
 }
 
 #[test]
+fn all_keys_come_in_pieces_and_whoever_logs_in_is_greeted() {
+    let world = World::with_shop("");
+    world.admin.add_user(&user("ann")).unwrap();
+    let [own, others] = [1, 2].map(|n| {
+        let field = |text: &[u8]| [&u32::try_from(text.len()).unwrap().to_be_bytes(), text].concat();
+        format!("ssh-ed25519 {}", base64(&[field(b"ssh-ed25519"), field(&[n; 32])].concat()))
+    });
+    world.admin.add_key(&user("matt"), format!("{own} matt@laptop")).unwrap();
+    world.admin.add_key(&user("ann"), others.clone()).unwrap();
+    let page = world.serve.keys_after("").unwrap();
+    let told: Vec<_> = page.keys.iter().map(|key| (key.user.as_str(), key.public_key.as_str())).collect();
+    assert_eq!(told, [("matt", own.as_str()), ("ann", others.as_str())]);
+    assert_eq!(page.next, None);
+    let after = world.serve.keys_after(&page.keys[0].key).unwrap();
+    assert_eq!(after.keys, page.keys[1..]);
+
+    let greeting = world.serve.greeting(&user("matt"), &page.keys[0].key).unwrap();
+    assert_eq!(greeting.key.unwrap().comment, "matt@laptop");
+    assert_eq!((greeting.apps, greeting.app_count), (vec![app("shop")], 1));
+    assert_eq!(greeting.ssh_url.as_deref(), Some("ssh://git@git.test:2222/{app}.git"));
+    world.admin.add_collaborator(&app("shop"), &user("ann")).unwrap();
+    let greeting = world.serve.greeting(&user("ann"), &page.keys[0].key).unwrap();
+    assert_eq!((greeting.key, greeting.app_count), (None, 1), "another one's key is not told");
+    assert_eq!(world.serve.greeting(&user("eve"), "").unwrap_err().status(), Some(404));
+}
+
+#[test]
 fn the_keys_of_a_removed_user_open_nothing() {
     let world = World::new();
     world.admin.add_user(&user("eve")).unwrap();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::developer::Developer;
 use super::host::Host;
-use super::world::{World, commit};
+use super::world::{KEY, World, commit};
 
 #[test]
 fn features_are_turned_on_and_off() {
@@ -25,6 +25,44 @@ fn features_are_turned_on_and_off() {
     matt.patch(preboot, json!({ "enabled": true })).with(200);
     matt.app("store");
     assert_eq!(matt.get("/apps/store/features/preboot").with(200)["enabled"], false);
+}
+
+#[test]
+fn a_deploy_key_is_made_told_to_the_host_side_of_pushes_alone_and_removed() {
+    let world = World::with_shop("");
+    let matt = Developer::named(&world, "matt");
+    let at = "/apps/shop/deploy-key";
+    let (status, _, message) = matt.get(at).refused();
+    assert_eq!((status, message.as_str()), (404, "This app has no deploy key."));
+    assert_eq!(matt.patch(at, json!({})).refused().0, 404);
+    let host = format!("git.example.test {KEY}");
+    let made = matt.call("PUT", at, json!({ "known_hosts": [host] })).with(200);
+    assert!(made["public_key"].as_str().unwrap().ends_with(" shop"), "{made}");
+    assert_eq!(made["known_hosts"], json!([host]));
+    assert_eq!(matt.get(at).with(200), made);
+    let other = matt.patch(at, json!({ "known_hosts": [format!("other.example.test {KEY}")] })).with(200);
+    assert_eq!(
+        (&other["public_key"], other["known_hosts"].as_array().unwrap().len()),
+        (&made["public_key"], 1)
+    );
+    assert_eq!(matt.patch(at, json!({ "known_hosts": ["* ssh-ed25519 AAAA"] })).refused().0, 422);
+
+    let push = world.open();
+    let told = push.deploy_key.clone().unwrap();
+    assert!(told.private_key.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
+    assert_eq!(told.known_hosts, format!("other.example.test {KEY}\n"));
+    assert!(!format!("{push:?}").contains("PRIVATE"), "it is not printed by accident");
+    assert!(push.git_urls.contains(&"ssh://git@git.test:2222/{app}.git".to_owned()));
+    world.serve.abort(&push.push, &ruko_api_types::Abort { reason: None }).unwrap();
+
+    // Another one in its place, for the same hosts.
+    let next = matt.call("PUT", at, json!({})).with(200);
+    assert_ne!(next["public_key"], made["public_key"]);
+    assert_eq!(next["known_hosts"], other["known_hosts"]);
+    assert!(!matt.get("/apps/shop").with(200).to_string().contains("PRIVATE"));
+    assert_eq!(matt.delete(at).with(200), next);
+    assert_eq!(matt.get(at).refused().0, 404);
+    assert!(world.open().deploy_key.is_none());
 }
 
 #[test]

@@ -11,6 +11,8 @@ use ruko_api_types::Access;
 /// What each call is for. Kept here a second time on purpose: a right that is given by mistake must show.
 const CALLS: &[(&str, &str, &str)] = &[
     ("serve", "GET", "/internal/keys"),
+    ("serve", "GET", "/internal/keys/all"),
+    ("serve", "GET", "/internal/users/{user}/greeting"),
     ("serve", "POST", "/internal/authenticate"),
     ("serve", "GET", "/internal/authorize"),
     ("serve", "POST", "/internal/apps/{app}/pushes"),

@@ -9,6 +9,7 @@ mod auth;
 mod builds;
 mod config;
 mod confirm;
+mod deploy_key;
 mod domains;
 mod git;
 mod heroku;
@@ -69,6 +70,7 @@ pub(crate) enum Command {
     Scale(ps::ScaleArgs),
     Restart(ps::RestartArgs),
     Web(web::WebArgs),
+    DeployKey(deploy_key::DeployKeyArgs),
     Releases(releases::ReleasesArgs),
     Rollback(releases::RollbackArgs),
     Builds(builds::BuildsArgs),
@@ -121,6 +123,7 @@ fn dispatch(command: Command, session: &Session) -> Result<ExitCode, Error> {
         Command::Scale(args) => ps::scale(&args, session),
         Command::Restart(args) => ps::restart(&args, session),
         Command::Web(args) => web::run(args, session),
+        Command::DeployKey(args) => deploy_key::run(args, session),
         Command::Releases(args) => releases::run(args, session),
         Command::Rollback(args) => releases::rollback(&args, session),
         Command::Builds(args) => builds::run(args, session),

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 /// First words that are never the Heroku CLI's, whether it is there or not.
-const OURS: [&str; 15] = [
+const OURS: [&str; 19] = [
     "doctor",
     "up",
     "teardown",
@@ -19,6 +19,10 @@ const OURS: [&str; 15] = [
     "auth:logout",
     "web",
     "web:set",
+    "deploy-key",
+    "deploy-key:create",
+    "deploy-key:trust",
+    "deploy-key:remove",
 ];
 
 /// Commands whose arguments are somebody else's command line.

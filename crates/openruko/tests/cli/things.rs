@@ -80,6 +80,42 @@ fn web_settings() {
 }
 
 #[test]
+fn deploy_key() {
+    let key = |hosts: &[&str]| {
+        json!({"public_key": "ssh-ed25519 AAAA shop", "fingerprint": "SHA256:abc", "known_hosts": hosts,
+               "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"})
+    };
+    let developer = Developer::logged_in(move |seen| match seen.call().as_str() {
+        "GET /apps/shop/deploy-key" => Some(ok(key(&["a.test ssh-ed25519 AAAA"]))),
+        "PUT /apps/shop/deploy-key" => Some(ok(key(&[]))),
+        "PATCH /apps/shop/deploy-key" => Some(ok(key(&["a.test ssh-ed25519 AAAA", "b.test ssh-rsa BBBB"]))),
+        "DELETE /apps/shop/deploy-key" => Some(ok(key(&[]))),
+        _ => None,
+    });
+    let home = developer.home().to_owned();
+    let run = |words: &[&str]| {
+        developer.with(words, "", &[("OPENRUKO_APP", "shop"), ("HOME", home.to_str().unwrap())])
+    };
+    let said = run(&["deploy-key"]).ok();
+    assert!(said.out.starts_with("ssh-ed25519 AAAA shop\n"), "the line alone: {said:?}");
+    assert!(said.out.contains("Shown to:     a.test"), "{said:?}");
+    run(&["deploy-key:create", "--host", "git.test"]).says(1, "does not know git.test");
+    fs::create_dir_all(home.join(".ssh")).unwrap();
+    let known = "git.test,192.0.2.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINoUZZDVDhdjlszLF+GGvZxdjmq747VLcdtqUFZvwq9h\n";
+    fs::write(home.join(".ssh/known_hosts"), known).unwrap();
+    let line = format!("git.test {}", known.trim_end().split_once(' ').unwrap().1);
+    run(&["deploy-key:create", "--host", "git.test"]).ok();
+    assert_eq!(developer.mock.only("PUT /apps/shop/deploy-key").json(), json!({"known_hosts": [line]}));
+    let said = run(&["deploy-key:trust", "git.test"]).ok();
+    let sent = developer.mock.only("PATCH /apps/shop/deploy-key").json();
+    assert_eq!(sent, json!({"known_hosts": ["a.test ssh-ed25519 AAAA", line]}), "{said:?}");
+    assert!(said.out.contains("a.test, b.test"), "{said:?}");
+    assert!(run(&["deploy-key:remove"]).ok().err.contains("⬢ shop... done"));
+    run(&["deploy-key:trust", "-x"]).says(2, "-x");
+    run(&["deploy-key:create", "--host", "a b"]).says(2, "no host");
+}
+
+#[test]
 fn config_vars_are_edited_in_the_users_editor() {
     let vars = Mutex::new(json!({"A": "1", "B": "two\nlines", "C": "3"}));
     let developer = Developer::logged_in(move |seen| config(seen, &vars));

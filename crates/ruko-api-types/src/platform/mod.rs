@@ -10,6 +10,7 @@ mod build;
 mod buildpack;
 mod collaborator;
 mod config_vars;
+mod deploy_key;
 mod domain;
 mod dyno;
 mod dyno_size;
@@ -43,6 +44,7 @@ pub use collaborator::{
     BadPermission, Collaborator, CollaboratorChanges, NewCollaborator, Permission, PermissionRef,
 };
 pub use config_vars::{ConfigChanges, ConfigVars};
+pub use deploy_key::{DeployKey, DeployKeyHosts};
 pub use domain::{Domain, DomainChanges, NewDomain};
 pub use dyno::{Accepted, Dyno, DynoState, EnvValue, NewDyno};
 pub use dyno_size::{DynoCost, DynoSize};

@@ -15,7 +15,7 @@ use ruko_api_types::host::{ReleaseProgress, ReleaseStatus};
 use ruko_api_types::{Committed, Stored};
 use ruko_channel::{BuildRequest, CommitRequest, Refusal};
 use ruko_core::config::BuildLimits;
-use ruko_core::{PushId, StackName};
+use ruko_core::{AppName, PushId, StackName};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ruko-slug");
 
@@ -38,6 +38,12 @@ pub(crate) struct Kept {
     pub(crate) refuse_commit: Option<String>,
     /// What is told of the release, one after the other; then that it serves.
     pub(crate) progress: Vec<Result<ReleaseProgress, String>>,
+    /// The stored repositories of other apps.
+    pub(crate) others: BTreeMap<String, Option<Vec<u8>>>,
+    /// Its private half, and the hosts that it is shown to.
+    pub(crate) deploy_key: Option<(String, String)>,
+    /// Where it signs.
+    agent: Option<(ruko_channel::Agent, tempfile::TempDir)>,
     pending_repository: Option<Vec<u8>>,
 }
 
@@ -78,6 +84,8 @@ impl ruko_channel::Host for Host {
             source_version: kept.source_version.clone(),
             limits: kept.limits,
             env: kept.env.clone(),
+            git_urls: vec!["ssh://git@host/{app}.git".into()],
+            known_hosts: kept.deploy_key.as_ref().map(|(_, known_hosts)| known_hosts.clone()),
         })
     }
 
@@ -87,6 +95,22 @@ impl ruko_channel::Host for Host {
 
     fn source(&self) -> Result<Option<Object>, Refusal> {
         Ok(object(&self.kept().source))
+    }
+
+    fn submodule(&self, app: &AppName) -> Result<Option<Object>, Refusal> {
+        let kept = self.kept();
+        let other = kept.others.get(app.as_str());
+        other.map(object).ok_or_else(|| Refusal(format!("There is no app {app} here that matt may read.")))
+    }
+
+    fn agent(&self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let mut kept = self.kept();
+        let (key, _) = kept.deploy_key.clone().ok_or_else(|| Refusal("no deploy key".into()))?;
+        let (agent, _dir) = kept.agent.get_or_insert_with(|| {
+            let dir = tempfile::tempdir().unwrap();
+            (ruko_channel::Agent::start(dir.path(), &key).unwrap(), dir)
+        });
+        agent.answer(message).map_err(|e| Refusal(e.to_string()))
     }
 
     fn cache(&self) -> Option<Object> {
@@ -207,6 +231,9 @@ impl World {
             bounds_met: vec![],
             refuse_commit: None,
             progress: vec![],
+            others: BTreeMap::new(),
+            deploy_key: None,
+            agent: None,
             pending_repository: None,
         };
         let host = Arc::new(Host(Mutex::new(kept)));
