@@ -5,6 +5,8 @@ DESTDIR ?=
 # dev or release
 PROFILE ?= release
 STATE   ?= /var/lib/openruko-demo
+# What the tests of storage run against.
+SWIFT = 2.38.3
 # Of fuzzing; make test does less.
 SECONDS ?= 600
 
@@ -38,7 +40,7 @@ BENCH_PACKAGES = nginx-light haproxy wrk
 
 SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh buildpacks/*/bin/* demo/*.sh tests/*/*.sh crates/*/src/*.sh) .ci/run
 
-.PHONY: help deps build install demo test need-root lint unit system fuzz-api bench clean
+.PHONY: help deps build install demo test need-root lint unit system objectstore fuzz-api bench clean
 
 # The targets of `make test` need what `deps` installs, and one checkout; cargo uses all processors anyway.
 .NOTPARALLEL:
@@ -111,10 +113,18 @@ unit:
 	$(CARGO) test --locked --workspace
 
 # All at once and with all targets, as `unit` builds them, so that what they share is built once.
-SYSTEM_TESTS = $(addsuffix /system,ruko-container ruko-forward openruko-host openruko-tests)
-system: need-root
+SYSTEM_TESTS = $(addsuffix /system,ruko-container ruko-forward ruko-storage openruko-host openruko-tests)
+system: need-root objectstore
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --features $(subst $(empty) $(empty),$(comma),$(SYSTEM_TESTS)) --test system
+
+# OpenStack Swift, which speaks S3 as well, for the tests of storage. By pip, from the index that it is configured for:
+# Debian's packages would bring services with them.
+objectstore: $(TARGET_DIR)/objectstore/swift-$(SWIFT)
+$(TARGET_DIR)/objectstore/swift-$(SWIFT):
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check swift==$(SWIFT)
+	touch $@
 
 # Python's packages come from the index that pip is configured for, once.
 fuzz-api:
