@@ -13,6 +13,7 @@ mod running;
 mod sandbox;
 mod sharing;
 mod sources;
+mod storage;
 
 use std::sync::Arc;
 
@@ -55,6 +56,10 @@ fn main() {
     };
     let mut trials = on(&builds, tests());
     trials.extend(on(&node, [running::tests(), heroku_cli::TESTS.to_vec()].concat()));
+    trials.push(Trial::test("storage::everything_is_in_an_object_store", || {
+        storage::everything_is_in_an_object_store();
+        Ok(())
+    }));
     let conclusion = libtest_mimic::run(&args, trials);
     drop((builds, node));
     conclusion.exit();

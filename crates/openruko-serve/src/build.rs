@@ -41,7 +41,6 @@ fn build(context: &Context, push: &Push, lease: Lease, running: Running) -> Exit
     let host =
         PushHost::new(&context.api, push, &running.container, env, &running.ended, lease.commit_sent());
     let ended = running.source(&host);
-    host.discard_uncommitted();
     let outcome = host.outcome();
     if let Outcome::Committed(committed) = &outcome {
         lease.settle();

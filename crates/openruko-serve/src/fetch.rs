@@ -23,10 +23,10 @@ pub(crate) fn run(
     let fetch = context.api.open_fetch(&request.app, user).map_err(|why| api_down(&why))?;
     let fetch = fetch.ok_or_else(|| denied(&request.app))?;
     let session = Session::begin(context, events).map_err(not_begun)?;
-    let Fetch { template, limits, repo, .. } = fetch;
+    let Fetch { template, limits, repo, stored, .. } = fetch;
     match session.start(ContainerName::generate("fetch"), template, &limits) {
         Ok(running) => {
-            let host = FetchHost { layers: &repo };
+            let host = FetchHost { layers: &repo, stored: &stored };
             Ok(running.git(context, request, &host).map_or_else(end, passed_on))
         }
         Err(cut) => not_started(cut),

@@ -19,6 +19,7 @@ mod fetch;
 mod finish;
 mod host;
 mod inner_ssh;
+mod janitor;
 mod keys;
 mod lease;
 mod push;

@@ -101,7 +101,6 @@ fn build(context: &Context, request: &Request, push: &Push, lease: Lease, runnin
     let host =
         PushHost::new(&context.api, push, &running.container, env, &running.ended, lease.commit_sent());
     let ended = running.git(context, request, &host);
-    host.discard_uncommitted();
     match (host.outcome(), ended) {
         (Outcome::Committed(committed), ended) => {
             lease.settle();
@@ -136,12 +135,10 @@ pub(crate) fn finish(push: &Push, running: Running, committed: &Committed) {
         dir: running.dir.path().to_owned(),
         cache: committed.release.map(|_| push.cache.put.clone()),
         cache_max_bytes: push.limits.disk_bytes,
-        discard: committed.discard.clone(),
     };
-    match plan.hand_over(running.container, &running.dir) {
-        Ok(()) => running.dir.hand_over(),
-        // The container may be gone already. Without it there is no cache, which costs time only.
-        Err(_) => plan.discard(),
+    // The container may be gone already. Without it there is no cache, which costs time only.
+    if plan.hand_over(running.container, &running.dir).is_ok() {
+        running.dir.hand_over();
     }
 }
 

@@ -9,6 +9,7 @@ pub mod host;
 pub mod log;
 pub mod platform;
 pub mod router;
+pub mod storage;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -166,6 +167,9 @@ pub struct Fetch {
     pub template: TemplateName,
     /// Where the repository is; empty when nothing was ever pushed. Layers, unpacked in order.
     pub repo: Vec<String>,
+    /// What each of them has to be.
+    #[serde(default)]
+    pub stored: Vec<Stored>,
     /// The bounds of the container.
     pub limits: BuildLimits,
 }
@@ -177,6 +181,9 @@ pub struct RepoPlace {
     pub version: u64,
     /// Layers, unpacked in order; empty for version 0.
     pub get: Vec<String>,
+    /// What each of them has to be.
+    #[serde(default)]
+    pub stored: Vec<Stored>,
     /// A key of this push alone, so that a push that lost its lease can overwrite nothing.
     pub put: String,
 }
@@ -287,8 +294,6 @@ pub struct Committed {
     pub release: Option<u64>,
     /// The app's public address.
     pub web_url: String,
-    /// Objects that nothing refers to any more; the caller deletes them at leisure.
-    pub discard: Vec<String>,
 }
 
 /// `POST /internal/pushes/{id}/abort`: gives the lease back.
@@ -471,13 +476,11 @@ pub struct App {
     pub created_at: String,
 }
 
-/// The answer to `DELETE /internal/apps/{app}` (200).
+/// The answer to `DELETE /internal/apps/{app}` (200). What it has in storage is deleted soon afterwards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destroyed {
     /// The app that is gone.
     pub app: AppRef,
-    /// What it leaves in storage: URLs of objects, and of prefixes (ending in `/`) with all below them.
-    pub discard: Vec<String>,
 }
 
 /// `PUT /internal/apps/{app}/buildpacks`.

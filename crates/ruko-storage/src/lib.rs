@@ -182,6 +182,18 @@ pub fn put(url: &StorageUrl, from: &mut dyn Read, max_bytes: u64) -> Result<Stor
     USUAL.put(url, from, max_bytes)
 }
 
+/// The objects below a `file:` URL, by their paths relative to it, that nobody has written to for so long; a million
+/// at most. What killed writers left there is removed. A service is not listed: it gives nothing.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn list(below: &StorageUrl, older_than: Duration) -> Result<Vec<String>, StorageError> {
+    match below {
+        StorageUrl::File(path) => file::list(below, path, older_than),
+        StorageUrl::Http(_) => Ok(Vec::new()),
+    }
+}
+
 /// Deletes an object. One that is not there is as good as deleted.
 ///
 /// # Errors

@@ -19,12 +19,13 @@ pub(crate) async fn create(
 ) -> Answer<Json<Fetch>> {
     let mut db = api.store.read().await?;
     let app = authorized(&mut db, &open.user, &app, Access::Read).await?;
-    let repo = repos::object_key(&mut db, &app.id, app.repo_version).await?;
+    let repo = repos::object(&mut db, &app.id, app.repo_version).await?;
     Ok(Json(Fetch {
         request_id: PushId::generate().to_string(),
         app: AppRef { id: app.id, name: app.name },
         template: api.settings.template.clone(),
-        repo: repo.iter().map(|key| api.settings.object(key)).collect(),
+        repo: repo.iter().map(|(key, _)| api.settings.storage.get(key)).collect(),
+        stored: repo.into_iter().map(|(_, stored)| stored).collect(),
         limits: api.settings.limits,
     }))
 }

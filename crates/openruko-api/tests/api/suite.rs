@@ -31,4 +31,5 @@ mod pushes;
 mod rights;
 mod routing;
 mod running;
+mod storage;
 pub(crate) mod world;

@@ -18,6 +18,7 @@ mod db;
 mod history;
 mod key;
 mod show;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -77,6 +78,8 @@ enum ApiCommand {
     Logs(history::LogsArgs),
     /// List who did what, newest first
     Audit(audit::AuditArgs),
+    /// Show what there is in storage, and remove what is not kept
+    Storage(storage::StorageArgs),
 }
 
 /// Carries out one `openruko admin` command with the address and token of `[admin]`.
@@ -118,6 +121,7 @@ fn carry_out(
         ApiCommand::Output(args) => history::output(&args, client, out),
         ApiCommand::Logs(args) => history::logs(&args, client, out),
         ApiCommand::Audit(args) => audit::run(&args, client, out),
+        ApiCommand::Storage(args) => storage::run(&args, client, out),
     };
     done.map_err(|error| match error {
         Error::Api(error) => match is_broken_pipe(&error) {
