@@ -166,7 +166,7 @@ fn an_idle_cache_is_let_go_and_the_next_one_has_another_key() {
     world.serve.commit(&before.push, &commit(0)).unwrap();
     assert!(collected(&world, false).is_empty());
     world.execute("UPDATE pushes SET created_at = created_at - 200000000", &[]);
-    assert_eq!(collected(&world, false), [before.cache.put.clone()]);
+    assert_eq!(collected(&world, false), [before.cache.put.as_str()]);
     assert!(collected(&world, false).is_empty());
     assert_ne!(world.open().cache.get, before.cache.put);
 }

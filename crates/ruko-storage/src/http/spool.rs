@@ -96,7 +96,7 @@ mod tests {
     fn what_was_filled_in_comes_out_as_often_as_it_is_wanted() {
         let dir = tempfile::tempdir().unwrap();
         for size in [0, 3, IN_MEMORY, IN_MEMORY + 1, 3 * IN_MEMORY] {
-            let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+            let bytes: Vec<u8> = (0..size).map(|i| u8::try_from(i % 251).unwrap()).collect();
             let mut spool = Spool::fill_in(dir.path(), &url(), &mut &bytes[..], size as u64).unwrap();
             for _ in 0..2 {
                 let mut out = Vec::new();
