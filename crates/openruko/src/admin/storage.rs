@@ -99,11 +99,11 @@ mod tests {
         say_garbage(&mut out, &Garbage { objects }, true).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "shop  3 slugs  3.0 MiB  2 repositories  1.0 MiB");
-        assert_eq!(lines[1], "4.0 MiB at file:///srv/, build caches not counted; 1 objects to delete");
+        assert_eq!(lines[0], "shop  3 slugs  3.0 MB  2 repositories  1.0 MB");
+        assert_eq!(lines[1], "4.0 MB at file:///srv/, build caches not counted; 1 objects to delete");
         assert_eq!(
             lines[2..],
-            ["file:///srv/a  1.0 MiB", "file:///srv/b  -", "2 objects (1.0 MiB) would not be kept"]
+            ["file:///srv/a  1.0 MB", "file:///srv/b  -", "2 objects (1.0 MB) would not be kept"]
         );
     }
 }
