@@ -5,6 +5,8 @@ DESTDIR ?=
 # dev or release
 PROFILE ?= release
 STATE   ?= /var/lib/openruko-demo
+# What the tests of storage run against.
+SWIFT = 2.38.3
 # Of fuzzing; make test does less.
 SECONDS ?= 600
 
@@ -48,7 +50,7 @@ SHELL_FILES = $(wildcard hooks/* lxc-templates/openruko-* lxc-templates/*.sh bui
   tests/fixtures/buildpacks/*/bin/* fuzz/*.sh crates/*/src/*.sh) .ci/run \
   .cargo/rustc-static-tools
 
-.PHONY: help manual deps languages build install demo test need-root lint unit system fuzz-api fuzz bench clean
+.PHONY: help manual deps languages build install demo test need-root lint unit system objectstore fuzz-api fuzz bench clean
 
 # The targets of `make test` need what `deps` installs, and one checkout; cargo uses all processors anyway.
 .NOTPARALLEL:
@@ -154,10 +156,18 @@ manual:
 	$(CARGO) test --locked -p ruko-manual
 
 # All at once and with all targets, as `unit` builds them, so that what they share is built once.
-SYSTEM_TESTS = $(addsuffix /system,ruko-container ruko-forward openruko-host openruko-tests)
-system: need-root
+SYSTEM_TESTS = $(addsuffix /system,ruko-container ruko-forward ruko-storage openruko-host openruko-tests)
+system: need-root objectstore
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --features $(subst $(empty) $(empty),$(comma),$(SYSTEM_TESTS)) --test system
+
+# OpenStack Swift, which speaks S3 as well, for the tests of storage. By pip, from the index that it is configured for:
+# Debian's packages would bring services with them.
+objectstore: $(TARGET_DIR)/objectstore/swift-$(SWIFT)
+$(TARGET_DIR)/objectstore/swift-$(SWIFT):
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check swift==$(SWIFT)
+	touch $@
 
 # Python's packages come from the index that pip is configured for, once.
 fuzz-api:

@@ -53,6 +53,17 @@ fn process_1_of_a_dyno_reads_no_archives_and_knows_no_network() {
     expect_none_of("ruko-dyno", &unwanted);
 }
 
+/// Keys of storage sign addresses, in one program; whoever moves bytes gets an address.
+#[test]
+fn the_api_alone_holds_keys_of_storage() {
+    for package in
+        ["openruko-serve", "openruko-host", "openruko-git", "openruko-router", "ruko-fetch", "openruko"]
+    {
+        expect_none_of(package, &["ruko-presign", "rusty-s3"]);
+    }
+    expect_none_of("openruko-api", &["ruko-storage"]);
+}
+
 #[test]
 fn the_host_side_of_a_push_unpacks_nothing() {
     expect_none_of("openruko-serve", &["ruko-archive", "ruko-lxc", "tar", "flate2"]);

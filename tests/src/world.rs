@@ -69,7 +69,7 @@ impl World {
         // One pool for the whole machine: a test of a hundred dynos must leave some to the others.
         config.container.as_mut().unwrap().slots = 240;
         configure(&mut config);
-        fs::write(world.config_path(), toml::to_string(&config).unwrap()).unwrap();
+        world.configure(&config);
         world.up([]);
         world
     }
@@ -172,6 +172,11 @@ impl World {
 
     fn config_path(&self) -> PathBuf {
         self.state().join("config.toml")
+    }
+
+    /// Takes another configuration: for the next [`World::up`].
+    pub fn configure(&self, config: &Config) {
+        fs::write(self.config_path(), toml::to_string(config).unwrap()).unwrap();
     }
 
     /// The configuration in force.

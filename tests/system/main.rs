@@ -16,6 +16,7 @@ mod running;
 mod sandbox;
 mod sharing;
 mod sources;
+mod storage;
 mod tight;
 
 use std::sync::Arc;
@@ -70,6 +71,10 @@ fn main() {
     let mut trials = on(&builds, tests());
     trials.extend(on(&node, on_node));
     trials.extend(on(&tight, on_tight));
+    trials.push(Trial::test("storage::everything_is_in_an_object_store", || {
+        storage::everything_is_in_an_object_store();
+        Ok(())
+    }));
     let conclusion = libtest_mimic::run(&args, trials);
     drop((builds, node, tight));
     conclusion.exit();

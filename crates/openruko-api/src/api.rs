@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use ruko_core::UserName;
 use ruko_http::Places;
@@ -54,6 +55,12 @@ pub(crate) struct Inner {
     pub(crate) build_lines: BuildLines,
     /// What happens to log drains.
     pub(crate) drains: Drains,
+    /// Objects are to be deleted, or files to be listed.
+    pub(crate) storage_due: Notify,
+    /// The files of storage are to be listed.
+    pub(crate) files_due: AtomicBool,
+    /// When that was asked for last.
+    pub(crate) files_listed: AtomicI64,
     /// There is something to be told to webhooks.
     pub(crate) webhooks_due: Notify,
     /// Places for those who read logs: each holds a connection for long.
@@ -100,6 +107,9 @@ impl Api {
             logs: Arc::new(logs),
             build_lines: BuildLines::default(),
             drains: Drains::default(),
+            storage_due: Notify::new(),
+            files_due: AtomicBool::new(false),
+            files_listed: AtomicI64::new(0),
             webhooks_due: Notify::new(),
             log_readers: Places::new(LOG_READERS.0, LOG_READERS.1),
             output_readers: Places::new(OUTPUT_READERS.0, OUTPUT_READERS.1),

@@ -16,7 +16,7 @@ use crate::auth::Component::{self, Admin, Host, Router as Routes, Serve};
 use crate::controllers::Named;
 use crate::controllers::{
     access, app, audit, builds, collaborators, commits, config_vars, fetches, greeting, hosts, keys, logs,
-    output, push_log, pushes, release_output, releases, routes, tokens, user,
+    output, push_log, pushes, release_output, releases, routes, storage, tokens, user,
 };
 use crate::errors::ApiFault;
 use crate::store::{apps, audit as audit_store};
@@ -88,8 +88,10 @@ fn calls() -> Vec<Call> {
         call(M::POST,   "/internal/builds/take",                         SERVE, SMALL,  post(builds::take)),
         call(M::GET,    "/internal/builds/{id}/source",                  SERVE, SMALL,  get(builds::source)),
         call(M::GET,    "/internal/apps/{app}/releases/{version}/progress", SERVE, SMALL, get(release_output::progress)),
+        call(M::POST,   "/internal/storage/work",                        SERVE, PIECE,  post(storage::work)),
         call(M::PUT,    "/internal/host",                                HOST,  SMALL,  put(hosts::hello)),
         call(M::GET,    "/internal/host/apps",                           HOST,  SMALL,  get(hosts::list)),
+        call(M::GET,    "/internal/host/apps/{id}/releases/{version}/slug",   HOST, SMALL, get(hosts::slug)),
         call(M::POST,   "/internal/host/dynos",                          HOST,  REPORTS, post(hosts::report)),
         call(M::POST,   "/internal/host/apps/{id}/switch",               HOST,  SMALL,  post(hosts::switch)),
         call(M::POST,   "/internal/host/apps/{id}/releases/{version}/fail",   HOST, SMALL, post(hosts::fail)),
@@ -119,6 +121,8 @@ fn calls() -> Vec<Call> {
         call(M::GET,    "/internal/apps/{app}/releases",                 ADMIN, SMALL,  get(releases::list)),
         call(M::GET,    "/internal/apps/{app}/builds",                   ADMIN, SMALL,  get(builds::list)),
         call(M::GET,    "/internal/apps/{app}/log",                      ADMIN, SMALL,  get(logs::list)),
+        call(M::GET,    "/internal/storage",                             ADMIN, SMALL,  get(storage::usage)),
+        call(M::POST,   "/internal/storage/gc",                          ADMIN, SMALL,  post(storage::gc)),
         call(M::GET,    "/internal/audit",                               ADMIN, SMALL,  get(audit::list)),
     ]
 }

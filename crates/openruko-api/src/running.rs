@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::store::apps::AppRow;
 use crate::store::marks::{self, Marks};
 use crate::store::one_offs::{self, OneOffRow};
-use crate::store::releases::{self, PHASE, ReleaseRow};
+use crate::store::releases::{self, PHASE, ReleaseRow, SlugOfRelease};
 use crate::store::{Sql, config_vars, web};
 
 /// The process type of dynos for one command.
@@ -77,16 +77,21 @@ async fn bare(
         id: release.id.clone(),
         version: release.version,
         created_at: clock::rfc3339(release.created_at),
-        slug: Some(SlugToRun {
-            url: settings.object(&slug.object_key),
-            stored: slug.stored.clone(),
-            commit: slug.commit.as_ref().map(ToString::to_string),
-        }),
+        slug: Some(self::slug(settings, slug)),
         stack: settings.stacks.to_run(&slug.stack),
         config_vars,
         release_phase: None,
         processes: Vec::new(),
     }))
+}
+
+/// Where a slug is, for a while from now on.
+pub(crate) fn slug(settings: &Settings, slug: &SlugOfRelease) -> SlugToRun {
+    SlugToRun {
+        url: settings.storage.get(&slug.object_key),
+        stored: slug.stored.clone(),
+        commit: slug.commit.as_ref().map(ToString::to_string),
+    }
 }
 
 fn process(settings: &Settings, wanted: Wanted, version: u64, marks: &Marks) -> ProcessToRun {

@@ -14,6 +14,7 @@ use crate::database::Database;
 use crate::log::{self, Logs, drains};
 use crate::platform;
 use crate::release;
+use crate::retention;
 use crate::router::router;
 use crate::settings::Settings;
 use crate::sleep;
@@ -134,6 +135,7 @@ async fn keep_tidy(api: Api) {
             builds::give_up_waiting(&api).await?;
             sleep::give_up_one_offs(&api).await?;
             log::tidy(&api).await?;
+            retention::tidy(&api).await?;
             sources::tidy(&api).await
         };
         if let Err(error) = tidied.await {

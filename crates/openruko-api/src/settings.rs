@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ruko_core::config::{ApiConfig, BuildLimits, PublicConfig};
+use ruko_core::config::{ApiConfig, BuildLimits, PublicConfig, RetentionConfig};
 use ruko_core::names::is_ref_name;
 use ruko_core::{AppName, PushId};
 use ruko_http::{Bounds, Listen};
 
 use crate::auth::{Component, Tokens};
-use crate::database::{BadDatabase, plain_path};
+use crate::clock::Millis;
+use crate::database::BadDatabase;
 use crate::dyno_size::Sizes;
+use crate::objects::{self, Storage};
 use crate::stacks::Stacks;
 use crate::store::Place;
 
@@ -39,7 +41,8 @@ pub struct Settings {
     /// The address to listen on.
     pub listen: SocketAddr,
     pub(crate) database: Place,
-    pub(crate) storage: String,
+    /// Where objects are.
+    pub(crate) storage: Storage,
     /// Where tarballs wait to be built, where they may.
     pub(crate) uploads: Option<PathBuf>,
     /// Where the logs of apps are kept, where they are.
@@ -55,8 +58,23 @@ pub struct Settings {
     /// What dynos of each size get.
     pub(crate) sizes: Sizes,
     pub(crate) limits: BuildLimits,
+    /// What is kept in storage.
+    pub(crate) retention: Retention,
     /// The Platform API, where there is one.
     pub public: Option<Public>,
+}
+
+/// What is kept in storage: `[api.retention]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retention {
+    /// Slugs of so many deploys of an app.
+    pub(crate) releases: u32,
+    /// Versions of its repository.
+    pub(crate) repositories: u32,
+    /// What was never committed, for so long.
+    pub(crate) orphans: Millis,
+    /// A build cache, for so long after the last push.
+    pub(crate) caches: Millis,
 }
 
 /// What developers reach: `[api.public]`.
@@ -99,11 +117,6 @@ impl Settings {
         Listen { address, table: "[api]", tls: None, trusted_proxies: Vec::new(), bounds }
     }
 
-    /// The URL of an object.
-    pub(crate) fn object(&self, key: &str) -> String {
-        format!("{}/{key}", self.storage)
-    }
-
     /// The public address of an app.
     pub(crate) fn web_url(&self, app: &AppName) -> String {
         self.web_url.replace("{app}", app.as_str())
@@ -123,7 +136,7 @@ impl TryFrom<&ApiConfig> for Settings {
         Ok(Self {
             listen: config.listen,
             database: database(config)?,
-            storage: storage(&config.storage)?,
+            storage: objects::of(config).map_err(|(key, rule)| bad(key, rule))?,
             uploads: absolute("uploads", config.uploads.as_deref())?,
             logs: absolute("logs", config.logs.as_deref())?,
             url: url("url", &config.url)?,
@@ -135,6 +148,7 @@ impl TryFrom<&ApiConfig> for Settings {
             tokens,
             sizes: Sizes::try_from(&config.dyno_sizes).map_err(|rule| bad("dyno_sizes", rule))?,
             limits: limits(config.limits)?,
+            retention: retention(config.retention)?,
             public: config.public.as_ref().map(Public::try_from).transpose()?,
         })
     }
@@ -165,12 +179,6 @@ impl TryFrom<&PublicConfig> for Public {
 fn database(config: &ApiConfig) -> Result<Place, BadSetting> {
     let database = config.database.parse().map_err(|why: BadDatabase| bad("database", why.to_string()))?;
     Ok(Place { database, password_file: config.database_password_file.clone() })
-}
-
-fn storage(raw: &str) -> Result<String, BadSetting> {
-    plain_path(raw, "file://").map(|path| format!("file://{}", path.trim_end_matches('/'))).ok_or_else(|| {
-        bad("storage", format!("`{}` is not of the form file:///absolute/path", raw.escape_debug()))
-    })
 }
 
 fn absolute(key: &'static str, raw: Option<&Path>) -> Result<Option<PathBuf>, BadSetting> {
@@ -249,6 +257,31 @@ fn limits(limits: BuildLimits) -> Result<BuildLimits, BadSetting> {
     Ok(limits)
 }
 
+/// One version before the current one is always kept: a fetch may still read it, and a release that fails goes back to it.
+const LEAST_REPOSITORIES: u32 = 2;
+
+fn retention(config: RetentionConfig) -> Result<Retention, BadSetting> {
+    const LONGEST_DAYS: u32 = 36_500;
+    let days = |key, days: u32| match days {
+        1..=LONGEST_DAYS => Ok(Millis::from(days) * 24 * 60 * 60 * 1000),
+        _ => Err(bad(key, format!("must be from 1 to {LONGEST_DAYS}"))),
+    };
+    if config.keep_releases == 0 {
+        return Err(bad("retention.keep_releases", "must be 1 or more"));
+    }
+    if config.keep_repositories < LEAST_REPOSITORIES {
+        let rule =
+            format!("must be {LEAST_REPOSITORIES} or more: a release that fails goes back to the one before");
+        return Err(bad("retention.keep_repositories", rule));
+    }
+    Ok(Retention {
+        releases: config.keep_releases,
+        repositories: config.keep_repositories,
+        orphans: days("retention.orphan_days", config.orphan_days)?,
+        caches: days("retention.cache_days", config.cache_days)?,
+    })
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -278,7 +311,10 @@ pub(crate) mod tests {
     fn a_good_table_gives_urls_without_double_slashes() {
         let settings = Settings::try_from(&config("")).unwrap();
         let push: PushId = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
-        assert_eq!(settings.object("slugs/a/b.tar.gz"), "file:///var/lib/openruko/storage/slugs/a/b.tar.gz");
+        assert_eq!(
+            settings.storage.get("slugs/a/b.tar.gz"),
+            "file:///var/lib/openruko/storage/slugs/a/b.tar.gz"
+        );
         assert_eq!(
             settings.release_url(&push),
             "http://127.0.0.1:5000/internal/pushes/01ARZ3NDEKTSV4RRFFQ69G5FAV/commit"
@@ -310,6 +346,10 @@ pub(crate) mod tests {
             ),
             ("limits", "limits = { pids = 0 }"),
             ("limits", "limits = { cache_bytes = 0 }"),
+            ("retention.keep_releases", "retention = { keep_releases = 0 }"),
+            ("retention.keep_repositories", "retention = { keep_repositories = 1 }"),
+            ("retention.orphan_days", "retention = { orphan_days = 0 }"),
+            ("retention.cache_days", "retention = { cache_days = 36501 }"),
         ] {
             let refused = Settings::try_from(&config(wrong)).unwrap_err().to_string();
             assert!(refused.starts_with(&format!("the configuration's [api] {key} ")), "{wrong}: {refused}");

@@ -79,7 +79,6 @@ fn build(
     .continuing(recorded)
     .timed_by(clock);
     let ended = running.source(&host);
-    host.discard_uncommitted();
     let outcome = host.outcome();
     if let Outcome::Committed(committed) = &outcome {
         let _told = clock.tell_committed(&context.api, &push.push, committed);

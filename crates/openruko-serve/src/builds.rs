@@ -13,6 +13,7 @@ use ruko_core::exit::chain;
 use ruko_core::{Fault, Hint};
 
 use crate::context::Context;
+use crate::janitor;
 
 /// How long one question for a build waits at the API, in seconds.
 const ASK_SECONDS: u64 = 25;
@@ -20,8 +21,15 @@ const ASK_SECONDS: u64 = 25;
 /// The pause after the API could not be asked: it may be starting again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Takes up builds for ever, so many at a time at most.
+/// Takes up builds for ever, so many at a time at most. Beside that, what is not kept in storage is deleted.
 pub(crate) fn run(context: &Context, at_a_time: usize) -> Result<std::convert::Infallible, Fault> {
+    thread::scope(|scope| {
+        scope.spawn(|| match janitor::run(context) {});
+        take_builds(context, at_a_time)
+    })
+}
+
+fn take_builds(context: &Context, at_a_time: usize) -> Result<std::convert::Infallible, Fault> {
     let running = Arc::new(Running::default());
     let mut is_away = false;
     say("waiting for builds");

@@ -26,7 +26,7 @@ pub(crate) fn run(
     let fetch = context.api.open_fetch(&request.app, user).map_err(|why| api_down(&why))?;
     let fetch = fetch.ok_or_else(|| denied(&request.app))?;
     let session = Session::begin(context, events).map_err(not_begun)?;
-    let Fetch { template, stack_image: stack, limits, repo, .. } = fetch;
+    let Fetch { template, stack_image: stack, limits, repo, stored, .. } = fetch;
     let started = space::check(&context.config, Wanted::of_fetch(&repo)).and_then(|()| {
         let tell = &mut |told: &str| terminal::step(told);
         let slot = waiting::for_slot(context, &session, user, Kind::Fetch, tell)?;
@@ -34,7 +34,7 @@ pub(crate) fn run(
     });
     match started {
         Ok((running, _slot)) => {
-            let host = FetchHost { layers: &repo };
+            let host = FetchHost { layers: &repo, stored: &stored };
             Ok(running.git(context, request, None, &host).map_or_else(end, passed_on))
         }
         Err(cut) => not_started(cut),

@@ -1,5 +1,4 @@
-//! What a push leaves to do when its client has been answered: the build cache is stored, objects that
-//! nothing refers to are deleted, the container ends. Done by a process of its own, since the client waits
+//! What a push leaves to do when its client has been answered: the build cache is stored, the container ends. Done by a process of its own, since the client waits
 //! for the end of the one that served it.
 
 use std::io::{self, Read, Write};
@@ -29,7 +28,6 @@ pub(crate) struct Plan {
     /// Where the cache goes, when there was a build.
     pub(crate) cache: Option<String>,
     pub(crate) cache_max_bytes: u64,
-    pub(crate) discard: Vec<String>,
 }
 
 impl Plan {
@@ -48,11 +46,6 @@ impl Plan {
         let mut stdin = finisher.stdin.take().ok_or_else(|| io::Error::other("no stdin"))?;
         stdin.write_all(&serde_json::to_vec(self)?)
     }
-
-    /// Deletes what nothing refers to any more.
-    pub(crate) fn discard(&self) {
-        self.discard.iter().for_each(|url| storage::discard(url));
-    }
 }
 
 /// The other process. Its stderr is the lock file: nobody reads it any more.
@@ -63,7 +56,6 @@ pub(crate) fn run() -> Result<Exit, Fault> {
         Some(url) => store_cache(&dir, &plan, url),
         None => Ok(()),
     };
-    plan.discard();
     if let Err(fault) = &stored {
         terminal::log(&fault.message);
     }

@@ -248,20 +248,6 @@ impl<'a> PushHost<'a> {
     pub(crate) fn trouble(&self, text: impl Display) {
         self.output(&format!("{}\n", message::trouble(text)));
     }
-
-    /// Deletes what was stored for a commit that is certainly not made.
-    pub(crate) fn discard_uncommitted(&self) {
-        let objects = lock(&self.objects);
-        if !matches!(objects.commit, Commitment::None) {
-            return;
-        }
-        if objects.slug.is_some() {
-            storage::discard(&self.push.slug.put);
-        }
-        if objects.repo.is_some() {
-            storage::discard(&self.push.repo.put);
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -294,6 +280,10 @@ impl Host for PushHost<'_> {
     fn build(&self) -> Result<BuildRequest, Refusal> {
         self.told().heard = true;
         let push = self.push;
+        for put in [&push.slug.put, &push.repo.put] {
+            storage::require_lasting(put, Duration::from_secs(push.limits.build_seconds))
+                .map_err(|cause| self.refuse(NO_TIME.to_owned(), cause))?;
+        }
         if push.tarball.is_none() {
             self.clock.ended(Step::Receive);
         }
@@ -315,7 +305,8 @@ impl Host for PushHost<'_> {
     }
 
     fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
-        let repo = repo(&self.push.repo.get).map_err(|cause| self.refuse(NO_REPO.to_owned(), cause))?;
+        let repo = repo(&self.push.repo.get, &self.push.repo.stored)
+            .map_err(|cause| self.refuse(NO_REPO.to_owned(), cause))?;
         let Some(from) = repo else {
             self.clock.ended(Step::Fetch);
             return Ok(None);
@@ -344,7 +335,8 @@ impl Host for PushHost<'_> {
         let fetch = fetch.ok_or_else(|| {
             Refusal(format!("There is no app {app} here that {} may read.", self.push.user))
         })?;
-        repo(&fetch.repo).map_err(|cause| self.refuse(format!("The app {app} cannot be read."), cause))
+        repo(&fetch.repo, &fetch.stored)
+            .map_err(|cause| self.refuse(format!("The app {app} cannot be read."), cause))
     }
 
     fn agent(&self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -458,6 +450,7 @@ impl Host for PushHost<'_> {
 /// The host side of a fetch: the repository and nothing else.
 pub(crate) struct FetchHost<'a> {
     pub(crate) layers: &'a [String],
+    pub(crate) stored: &'a [Stored],
 }
 
 impl Host for FetchHost<'_> {
@@ -466,7 +459,7 @@ impl Host for FetchHost<'_> {
     }
 
     fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
-        repo(self.layers).map_err(|cause| {
+        repo(self.layers, self.stored).map_err(|cause| {
             terminal::log(&cause);
             Refusal(NO_REPO.to_owned())
         })
@@ -523,17 +516,21 @@ fn only_a_fetch() -> Refusal {
 /// What a developer is told about a repository that cannot be had.
 const NO_REPO: &str = "The app's repository cannot be read. Tell the server's admin; nothing was changed.";
 
+/// What is told when nothing could be stored at the end of a build.
+const NO_TIME: &str =
+    "The server cannot store a build at this time. Tell the server's admin; nothing was changed.";
+
 /// What is told about a tarball that cannot be had.
 const NO_SOURCE: &str = "The tarball cannot be read. Upload it again; nothing was changed.";
 
 /// The stored repository, or why it cannot be had. An object that the API knows of and storage has not is an
 /// error: taking it for an empty repository would lose every ref with the next push.
-fn repo(layers: &[String]) -> Result<Option<Box<dyn Read>>, String> {
+fn repo(layers: &[String], stored: &[Stored]) -> Result<Option<Box<dyn Read>>, String> {
     match layers {
         [] => Ok(None),
-        [layer] => match storage::get(layer) {
-            Ok(Some(object)) => Ok(Some(object)),
-            Ok(None) => Err(format!("`{layer}` is not in storage")),
+        [layer] => match storage::get_known(layer, stored.first()) {
+            Ok(Some(object)) => Ok(Some(object as Box<dyn Read>)),
+            Ok(None) => Err(format!("`{}` is not in storage", storage::shown(layer))),
             Err(Failure::Cause(cause) | Failure::Full(cause)) => Err(cause),
             Err(Failure::TooLarge { .. }) => unreachable!("nothing is stored"),
         },
@@ -661,7 +658,7 @@ mod tests {
             template: "openruko-build".parse().unwrap(),
             stack_image: None,
             heroku_stack: None,
-            repo: RepoPlace { version: 3, get: vec![], put: "file:///r".into() },
+            repo: RepoPlace { version: 3, get: vec![], stored: vec![], put: "file:///r".into() },
             slug: SlugPlace { put: "file:///s".into(), max_bytes: 1 },
             cache: CachePlace { get: "file:///c".into(), put: "file:///c".into() },
             config_vars: Default::default(),
@@ -823,7 +820,6 @@ mod tests {
             assert!(host.commit(request).unwrap_err().0.contains("not known"));
             assert!(host.store_slug(&mut &b"other"[..]).is_err());
             assert!(host.store_repo(&mut &b"other"[..]).is_err());
-            host.discard_uncommitted();
             assert!(storage::get(&host.push.slug.put).unwrap().is_some(), "it may be the app's");
         });
     }
@@ -869,14 +865,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_certainly_not_committed_is_deleted() {
+    fn a_slug_that_is_too_large_is_told_by_its_size() {
         with_host(|host| {
-            host.store_slug(&mut &b"slug"[..]).unwrap();
             assert!(host.store_slug(&mut &[0; 1001][..]).unwrap_err().0.contains("1001 B, and 1000 B"));
-            host.store_repo(&mut &b"repo"[..]).unwrap();
-            host.discard_uncommitted();
-            assert!(storage::get(&host.push.repo.put).unwrap().is_none());
+            assert!(storage::get(&host.push.slug.put).unwrap().is_none());
         });
+    }
+
+    #[test]
+    fn a_repository_that_is_another_one_than_was_stored_is_not_read_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("repo"), "abd").unwrap();
+        let layer = [format!("file://{}/repo", dir.path().display())];
+        let read = |stored: &[Stored]| {
+            let mut bytes = Vec::new();
+            repo(&layer, stored).unwrap().unwrap().read_to_end(&mut bytes).map(|_| bytes)
+        };
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
+        assert!(read(&[Stored { bytes: 3, sha256 }]).unwrap_err().to_string().contains("is damaged"));
+        assert_eq!(read(&[]).unwrap(), b"abd");
     }
 
     #[test]

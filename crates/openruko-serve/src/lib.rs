@@ -21,6 +21,7 @@ mod finish;
 mod greeting;
 mod host;
 mod inner_ssh;
+mod janitor;
 mod keys;
 mod lease;
 mod push;

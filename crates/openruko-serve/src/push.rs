@@ -90,7 +90,6 @@ fn build(
     )
     .timed_by(clock);
     let ended = running.git(context, request, Some(push.limits.pack_bytes), &host);
-    host.discard_uncommitted();
     let outcome = host.outcome();
     if let Outcome::Committed(committed) = outcome {
         let _told = clock.tell_committed(&context.api, &push.push, &committed);
@@ -142,12 +141,10 @@ pub(crate) fn finish(push: &Push, running: Running, committed: &Committed) {
         dir: running.dir.path().to_owned(),
         cache: committed.release.map(|_| push.cache.put.clone()),
         cache_max_bytes: push.limits.disk_bytes,
-        discard: committed.discard.clone(),
     };
-    match plan.hand_over(running.container, &running.dir) {
-        Ok(()) => running.dir.hand_over(),
-        // The container may be gone already. Without it there is no cache, which costs time only.
-        Err(_) => plan.discard(),
+    // The container may be gone already. Without it there is no cache, which costs time only.
+    if plan.hand_over(running.container, &running.dir).is_ok() {
+        running.dir.hand_over();
     }
 }
 

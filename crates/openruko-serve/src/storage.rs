@@ -1,6 +1,7 @@
 //! Objects in storage.
 
 use std::io::{self, Read};
+use std::time::{Duration, SystemTime};
 
 use ruko_api_types::Stored;
 use ruko_core::exit::chain;
@@ -56,11 +57,30 @@ impl Read for Counted<'_> {
     }
 }
 
-/// Deletes an object that nothing refers to. One that stays costs space only.
-pub(crate) fn discard(url: &str) {
-    if let Ok(url) = url.parse::<StorageUrl>() {
-        let _ = ruko_storage::delete(&url);
+/// Reads an object which has to be what was stored there, where that is known.
+pub(crate) fn get_known(url: &str, stored: Option<&Stored>) -> Result<Option<Box<dyn Read + Send>>, Failure> {
+    let Some(stored) = stored else { return get(url) };
+    ruko_storage::get_known(&parse(url)?, stored).map_err(|why| Failure::Cause(chain(&why)))
+}
+
+/// Sees that an address holds until a build that begins now has to be over. The API makes such addresses; where one
+/// does not hold, its clock and that of this machine differ.
+pub(crate) fn require_lasting(url: &str, build: Duration) -> Result<(), String> {
+    let Some(ends) = url.parse::<StorageUrl>().ok().and_then(|url| url.ends()) else { return Ok(()) };
+    if ends >= SystemTime::now() + build {
+        return Ok(());
     }
+    Err(format!(
+        "the address at which `{}` is to be stored ends before a build of {} seconds has to: are the clocks of this \
+         machine and of the one with openruko-api right?",
+        shown(url),
+        build.as_secs()
+    ))
+}
+
+/// A URL without what is secret in it.
+pub(crate) fn shown(url: &str) -> String {
+    url.parse::<StorageUrl>().map_or_else(|_| "?".to_owned(), |url| url.to_string())
 }
 
 fn parse(url: &str) -> Result<StorageUrl, Failure> {
@@ -70,6 +90,19 @@ fn parse(url: &str) -> Result<StorageUrl, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_has_to_outlive_the_build() {
+        let at = |seconds: u64| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            format!("https://swift.test/v1/a/c/k?temp_url_sig=s3cret&temp_url_expires={}", now + seconds)
+        };
+        let build = Duration::from_secs(900);
+        assert_eq!(require_lasting(&at(1000), build), Ok(()));
+        assert_eq!(require_lasting("file:///x", build), Ok(()));
+        let why = require_lasting(&at(800), build).unwrap_err();
+        assert!(why.contains("900 seconds") && why.contains("clocks") && !why.contains("s3cret"), "{why}");
+    }
 
     #[test]
     fn a_refusal_knows_the_whole_size() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use ruko_api_types::push_log::PushRecord;
+use ruko_api_types::storage::{CollectGarbage, Garbage, StorageUsage};
 use ruko_api_types::{
     App, AuditEntry, Build, Buildpacks, ConfigVarChange, Destroyed, Key, NewApp, NewKey, NewPassword,
     NewToken, NewUser, PasswordSet, Release, User, UserChanges, UserToken,
@@ -28,6 +29,22 @@ fn made<T: serde::de::DeserializeOwned>(answer: Answer<'_>) -> Result<Made<T>, A
 }
 
 impl ApiClient {
+    /// What there is in storage.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call.
+    pub fn storage(&self) -> Result<StorageUsage, ApiClientError> {
+        self.get("/internal/storage")?.json()
+    }
+
+    /// Applies the rules of what is kept in storage now, or only says what would be let go.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call.
+    pub fn collect_garbage(&self, dry_run: bool) -> Result<Garbage, ApiClientError> {
+        self.post("/internal/storage/gc", &CollectGarbage { dry_run })?.json()
+    }
+
     /// Makes a user, or finds the one of this name.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The calls of the component `host`: what should run, what does, and where requests go.
 
 use ruko_api_types::Output;
-use ruko_api_types::host::{AppsToRun, DynoReports, FailRelease, HostHello, Switch};
+use ruko_api_types::host::{AppsToRun, DynoReports, FailRelease, HostHello, SlugToRun, Switch};
 
 use crate::http::{MAX_APPS, escape, held};
 use crate::{ApiClient, ApiClientError};
@@ -24,6 +24,14 @@ impl ApiClient {
     pub fn apps_to_run(&self, after: u64, wait_seconds: u64) -> Result<Option<AppsToRun>, ApiClientError> {
         let path = format!("/internal/host/apps?after={after}&wait_seconds={wait_seconds}");
         self.get_within(&path, held(wait_seconds))?.changes(MAX_APPS)
+    }
+
+    /// Where the slug of a release is, anew: addresses hold for a while only.
+    ///
+    /// # Errors
+    /// `Refused` with 404 when the app, the release or its slug is not there any more; or the API cannot be reached.
+    pub fn slug_of(&self, app: &str, version: u64) -> Result<SlugToRun, ApiClientError> {
+        self.get(&format!("/internal/host/apps/{}/releases/{version}/slug", escape(app)))?.json()
     }
 
     /// Reports what changed of dynos.

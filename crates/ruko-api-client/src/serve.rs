@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ruko_api_types::host::ReleaseProgress;
 use ruko_api_types::push_log::Steps;
+use ruko_api_types::storage::{StorageDone, StorageWork};
 use ruko_api_types::{
     Abort, Access, Authenticate, Authenticated, Commit, Committed, Fetch, Greeting, Holder,
     INSUFFICIENT_SCOPE, INVALID_TOKEN, KeyOwner, KeyPage, MAX_KEY_PAGE, OpenFetch, OpenPush, Output, Push,
@@ -175,6 +176,14 @@ impl ApiClient {
     /// repeated.
     pub fn commit(&self, push: &PushId, commit: &Commit) -> Result<Committed, ApiClientError> {
         self.post(&format!("/internal/pushes/{push}/commit"), commit)?.json()
+    }
+
+    /// Says what was deleted and found in storage, and asks what is to be done there.
+    ///
+    /// # Errors
+    /// The API cannot be reached or refuses the call: what was told is told again the next time.
+    pub fn storage_work(&self, done: &StorageDone) -> Result<StorageWork, ApiClientError> {
+        self.post("/internal/storage/work", done)?.json()
     }
 
     /// How far a release is, waiting for at most so many seconds (30 at most) until its release phase has printed

@@ -106,7 +106,7 @@ pub struct StackToRun {
 }
 
 /// Where a slug is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlugToRun {
     /// The object.
     pub url: String,
@@ -114,6 +114,13 @@ pub struct SlugToRun {
     pub stored: crate::Stored,
     /// The commit that it was built from, if it was.
     pub commit: Option<String>,
+}
+
+/// The query of its URL is a credential.
+impl std::fmt::Debug for SlugToRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.url.split('?').next().unwrap_or_default())
+    }
 }
 
 /// A process type with its dynos.

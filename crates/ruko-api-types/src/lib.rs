@@ -10,6 +10,7 @@ pub mod log;
 pub mod platform;
 pub mod push_log;
 pub mod router;
+pub mod storage;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -226,6 +227,9 @@ pub struct Fetch {
     pub stack_image: Option<StackName>,
     /// Where the repository is; empty when nothing was ever pushed. Layers, unpacked in order.
     pub repo: Vec<String>,
+    /// What each of them has to be.
+    #[serde(default)]
+    pub stored: Vec<Stored>,
     /// The bounds of the container.
     pub limits: BuildLimits,
 }
@@ -237,6 +241,9 @@ pub struct RepoPlace {
     pub version: u64,
     /// Layers, unpacked in order; empty for version 0.
     pub get: Vec<String>,
+    /// What each of them has to be.
+    #[serde(default)]
+    pub stored: Vec<Stored>,
     /// A key of this push alone, so that a push that lost its lease can overwrite nothing.
     pub put: String,
 }
@@ -349,8 +356,6 @@ pub struct Committed {
     pub release: Option<u64>,
     /// The app's public address.
     pub web_url: String,
-    /// Objects that nothing refers to any more; the caller deletes them at leisure.
-    pub discard: Vec<String>,
 }
 
 /// `POST /internal/pushes/{id}/abort`: gives the lease back.
@@ -533,13 +538,11 @@ pub struct App {
     pub created_at: String,
 }
 
-/// The answer to `DELETE /internal/apps/{app}` (200).
+/// The answer to `DELETE /internal/apps/{app}` (200). What it has in storage is deleted soon afterwards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destroyed {
     /// The app that is gone.
     pub app: AppRef,
-    /// What it leaves in storage: URLs of objects, and of prefixes (ending in `/`) with all below them.
-    pub discard: Vec<String>,
 }
 
 /// `PUT /internal/apps/{app}/buildpacks`.

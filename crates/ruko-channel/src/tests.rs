@@ -74,7 +74,7 @@ impl Host for Recorder {
 
     fn commit(&self, _: CommitRequest) -> Result<Committed, Refusal> {
         *self.commits.lock().unwrap() += 1;
-        Ok(Committed { repo_version: 1, release: Some(7), web_url: "http://x/".into(), discard: vec![] })
+        Ok(Committed { repo_version: 1, release: Some(7), web_url: "http://x/".into() })
     }
 
     fn progress(&self, output_from: u64) -> Result<ReleaseProgress, Refusal> {

@@ -80,8 +80,13 @@ pub struct ApiConfig {
     /// The file whose first line is the password for a PostgreSQL server. Only its owner, at most its
     /// group, may be able to read it.
     pub database_password_file: Option<PathBuf>,
-    /// Below this URL objects are stored: `file:///absolute/path`.
+    /// Where objects are stored: `file:///absolute/path`; `s3://BUCKET` with `[api.s3]`, or `swift://CONTAINER` with
+    /// `[api.swift]`, both with a prefix if `/PREFIX` follows.
     pub storage: String,
+    /// How S3, or what speaks as it does, is reached.
+    pub s3: Option<S3Config>,
+    /// How OpenStack Swift is reached.
+    pub swift: Option<SwiftConfig>,
     /// The directory, an absolute path, in which tarballs wait to be built. Without it there are no builds but
     /// by `git push`.
     pub uploads: Option<PathBuf>,
@@ -114,6 +119,9 @@ pub struct ApiConfig {
     /// What dynos of a size get, by the size's name, where that is not what Heroku gives them.
     #[serde(default)]
     pub dyno_sizes: BTreeMap<String, DynoSizeConfig>,
+    /// What is kept in storage.
+    #[serde(default)]
+    pub retention: RetentionConfig,
     /// What developers reach: the Platform API. Without it there is the internal API alone.
     pub public: Option<PublicConfig>,
 }
@@ -130,6 +138,56 @@ pub struct StackConfig {
     /// What buildpacks read from `STACK`: the Heroku stack that it can stand in for. Without it
     /// [`crate::stack::heroku`] tells, in the build.
     pub heroku: Option<StackName>,
+}
+
+/// `[api.s3]`: an S3-compatible service. The API signs an address for each object that a push or a dyno needs; nobody
+/// else gets the key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Config {
+    /// `https://s3.eu-central-1.amazonaws.com`, without the bucket. All machines that build or run apps reach it.
+    pub endpoint: String,
+    /// The region that signatures are for; services of one's own often do not care.
+    #[serde(default = "default_s3_region")]
+    pub region: String,
+    /// Whether the bucket stands in the path (`https://HOST/BUCKET/…`) and not before the host's name.
+    #[serde(default)]
+    pub path_style: bool,
+    /// The id of the access key. It may get, put and delete objects, and list the bucket.
+    pub access_key_id: String,
+    /// The file whose first line is its secret. Only its owner, at most its group, may be able to read it.
+    pub secret_file: PathBuf,
+}
+
+fn default_s3_region() -> String {
+    "us-east-1".into()
+}
+
+/// `[api.swift]`: OpenStack Swift, or what has its TempURL. The API signs an address for each object likewise.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwiftConfig {
+    /// The account: `https://swift.example.com/v1/AUTH_openruko`. All machines that build or run apps reach it.
+    pub url: String,
+    /// The file whose first line is a TempURL key of the account or the container. Only its owner, at most its group,
+    /// may be able to read it.
+    pub key_file: PathBuf,
+    /// What addresses are signed with.
+    #[serde(default)]
+    pub digest: SwiftDigest,
+}
+
+/// `digest` of `[api.swift]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SwiftDigest {
+    /// For services that know no other.
+    Sha1,
+    /// The usual one.
+    #[default]
+    Sha256,
+    /// A longer one.
+    Sha512,
 }
 
 /// `[api.dyno_sizes]`: `standard-1x = { memory_bytes = …, pids = … }`. What is left out stays.
@@ -239,6 +297,26 @@ impl Default for BuildLimits {
             checkout_bytes: 1 << 30,
             checkout_entries: 1 << 20,
         }
+    }
+}
+
+/// `[api.retention]`: what is kept in storage. What runs, or is to run, is kept whatever stands here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// The slugs of an app's last so many deploys: to these it can go back.
+    pub keep_releases: u32,
+    /// So many versions of an app's repository, the current one among them; two at least.
+    pub keep_repositories: u32,
+    /// What pushes stored that were never committed, since they were killed, for so many days.
+    pub orphan_days: u32,
+    /// The build cache of an app to which nobody pushes, for so many days. Without it a build takes longer.
+    pub cache_days: u32,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { keep_releases: 10, keep_repositories: 2, orphan_days: 2, cache_days: 90 }
     }
 }
 

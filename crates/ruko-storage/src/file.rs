@@ -101,6 +101,39 @@ fn sweep(dir: &Path) {
     }
 }
 
+/// So many objects are listed at most.
+const LISTED: usize = 1_000_000;
+
+pub(crate) fn list(url: &StorageUrl, root: &Path, older_than: Duration) -> Result<Vec<String>, StorageError> {
+    let now = SystemTime::now();
+    let is_old = |entry: &fs::DirEntry| {
+        let written = entry.metadata().and_then(|meta| meta.modified());
+        written.ok().and_then(|written| now.duration_since(written).ok()).is_some_and(|age| age > older_than)
+    };
+    let (mut dirs, mut found) = (vec![root.to_owned()], Vec::new());
+    while let Some(dir) = dirs.pop() {
+        let entries = match fs::read_dir(&dir) {
+            // It went meanwhile, or nothing was ever stored.
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            entries => entries.map_err(failed("list", url))?,
+        };
+        sweep(&dir);
+        for entry in entries.flatten() {
+            if found.len() >= LISTED {
+                return Ok(found);
+            }
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_dir() {
+                dirs.push(entry.path());
+            } else if kind.is_file() && is_old(&entry) {
+                let path = entry.path();
+                found.extend(path.strip_prefix(root).ok().and_then(Path::to_str).map(str::to_owned));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Copies, counts and hashes in one pass.
 fn copy(
     from: &mut dyn Read,

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use ruko_storage::{PutError, StorageError, StorageUrl, Stored, delete, get, put};
+use ruko_storage::{PutError, StorageError, StorageUrl, Stored, delete, get, list, put};
 use tempfile::TempDir;
 
 fn url(dir: &TempDir, name: &str) -> StorageUrl {
@@ -176,4 +176,22 @@ fn deleting_what_is_not_there_is_fine() {
     assert!(contents(&object).is_none());
     delete(&object).unwrap();
     delete(&url(&dir, "missing/object")).unwrap();
+}
+
+#[test]
+fn what_is_old_is_listed_and_what_killed_writers_left_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = StorageUrl::File(dir.path().to_owned());
+    for name in ["slugs/a/1", "slugs/a/2", "caches/a"] {
+        put_bytes(&url(&dir, name), b"x", 1).unwrap();
+    }
+    let old = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+    for name in ["slugs/a/1", "caches/a", "slugs/a/.put-x"] {
+        File::create(dir.path().join(name)).unwrap().set_modified(old).unwrap();
+    }
+    let mut listed = list(&root, Duration::from_secs(24 * 60 * 60)).unwrap();
+    listed.sort();
+    assert_eq!(listed, ["caches/a", "slugs/a/1"]);
+    assert_eq!(names_in(&dir.path().join("slugs/a")), ["1", "2"]);
+    assert!(list(&url(&dir, "missing"), Duration::ZERO).unwrap().is_empty());
 }

@@ -15,7 +15,7 @@ use crate::extract::{At, Body};
 use crate::release::{self, Runs};
 use crate::store::apps::AppRow;
 use crate::store::users::UserRow;
-use crate::store::{apps, buildpacks, collaborators, pushes, slugs};
+use crate::store::{apps, buildpacks, collaborators, discarded, pushes, retention, slugs};
 use crate::{judge, places};
 
 /// `POST /internal/apps`
@@ -60,11 +60,11 @@ pub(crate) async fn destroy(State(api): State<Api>, At(app): At<AppName>) -> Ans
         let message = format!("`{}` is pushing to `{}` at this moment.", open.user, app.name);
         return Err(ApiFault::conflict("push_open", message));
     }
-    let objects = discard(&mut db, &app.id).await?;
+    discard(&mut db, &app).await?;
     db.commit().await?;
     api.forget_log(&app.id).await;
-    let discard = objects.iter().map(|key| api.settings.object(key)).collect();
-    Ok(Json(Destroyed { app: AppRef { id: app.id, name: app.name }, discard }))
+    api.storage_due.notify_waiters();
+    Ok(Json(Destroyed { app: AppRef { id: app.id, name: app.name } }))
 }
 
 /// `PUT /internal/apps/{app}/buildpacks`
@@ -93,15 +93,15 @@ pub(crate) async fn make(
     Ok(apps::by_id(db, &id).await?)
 }
 
-/// Deletes an app, and gives the keys of what it leaves in storage: prefixes and objects.
-pub(crate) async fn discard(db: &mut AnyConnection, app_id: &str) -> Answer<Vec<String>> {
-    apps::delete(db, app_id).await?;
-    let mut objects = slugs::forget(db, app_id).await?;
-    if !slugs::any_of(db, app_id).await? {
-        objects = vec![places::slugs(app_id)];
-    }
-    objects.extend(places::beside_slugs(app_id));
-    Ok(objects)
+/// Deletes an app. What it leaves in storage is not kept: its slugs but for those that another app has released, its
+/// repository, its build cache, and what pushes may have left.
+pub(crate) async fn discard(db: &mut AnyConnection, app: &AppRow) -> Answer<()> {
+    let mut objects = retention::repos_of(db, &app.id).await?;
+    objects.extend(retention::uncommitted_of(db, &app.id).await?);
+    objects.push(places::cache(&app.id, app.cache));
+    apps::delete(db, &app.id).await?;
+    objects.extend(slugs::forget(db, &app.id).await?);
+    Ok(discarded::insert(db, &objects).await?)
 }
 
 async fn described(db: &mut AnyConnection, api: &Api, app: AppRow) -> Answer<App> {

@@ -16,7 +16,7 @@ use crate::judge;
 use crate::release::{self, Runs};
 use crate::store::apps::AppRow;
 use crate::store::pushes::{self, PushRow};
-use crate::store::{apps, builds, discarded, repos, slugs};
+use crate::store::{apps, builds, discarded, repos, retention, slugs};
 use crate::webhooks;
 
 /// `POST /internal/pushes/{id}/commit`
@@ -42,6 +42,7 @@ pub(crate) async fn create(
         db.commit().await?;
         log_end(&push, &app.name, &Outcome::Committed(answer.release));
         api.tell_push_ended();
+        api.storage_due.notify_waiters();
         Ok(Json(answer))
     })
     .await
@@ -58,10 +59,9 @@ async fn carry_out(
     if commit.base_version != app.repo_version {
         return Err(repo_moved(app, commit));
     }
-    let mut discard = discarded::take(db).await?;
     let repo_version = match (&commit.repo, &wanted) {
         (Some(repo), None) => {
-            discard.extend(store_repo(db, push, app, commit, repo).await?);
+            store_repo(db, api, push, app, commit, repo).await?;
             app.repo_version + 1
         }
         (None, Some(_)) => app.repo_version,
@@ -73,12 +73,7 @@ async fn carry_out(
         Some(built) => Some(release(db, api, push, app, built, tarball).await?),
         None => None,
     };
-    let answer = Committed {
-        repo_version,
-        release,
-        web_url: api.settings.web_url(&app.name),
-        discard: discard.iter().map(|key| api.settings.object(key)).collect(),
-    };
+    let answer = Committed { repo_version, release, web_url: api.settings.web_url(&app.name) };
     pushes::succeed(db, &push.id, &commit.refs, &answer).await?;
     if answer.release.is_some() {
         webhooks::tell_build(db, push, answer.release).await?;
@@ -92,21 +87,24 @@ fn repo_moved(app: &AppRow, commit: &Commit) -> ApiFault {
     ApiFault::conflict("repo_moved", message)
 }
 
-/// Makes what was stored the app's repository, and gives the keys of what may be deleted now. The current and
-/// the previous version are kept: a fetch that began before this commit still reads the latter.
+/// Makes what was stored the app's repository. The previous version is always kept: a fetch that began before this
+/// commit still reads it.
 async fn store_repo(
     db: &mut AnyConnection,
+    api: &Api,
     push: &PushRow,
     app: &AppRow,
     commit: &Commit,
     repo: &Stored,
-) -> Answer<Vec<String>> {
+) -> Answer<()> {
     let version = app.repo_version + 1;
     if !apps::swap_repo_version(db, &app.id, app.repo_version, version).await? {
         return Err(repo_moved(app, commit));
     }
     repos::insert(db, &app.id, version, &push.repo_key, repo, &push.id).await?;
-    Ok(repos::retire_below(db, &app.id, app.repo_version).await?)
+    let oldest = retention::oldest_kept(version, api.settings.retention.repositories);
+    let retired = repos::retire_below(db, &app.id, oldest).await?;
+    Ok(discarded::insert(db, &retired).await?)
 }
 
 async fn release(

@@ -19,7 +19,7 @@ pub(crate) async fn create(
 ) -> Answer<Json<Fetch>> {
     let mut db = api.store.read().await?;
     let app = authorized(&mut db, &open.user, &app, Access::Read).await?;
-    let repo = repos::object_key(&mut db, &app.id, app.repo_version).await?;
+    let repo = repos::object(&mut db, &app.id, app.repo_version).await?;
     // git is the same in all of them.
     let stack = api.settings.stacks.get(&api.settings.stacks.default);
     Ok(Json(Fetch {
@@ -27,7 +27,8 @@ pub(crate) async fn create(
         app: AppRef { id: app.id, name: app.name },
         template: stack.template,
         stack_image: stack.image,
-        repo: repo.iter().map(|key| api.settings.object(key)).collect(),
+        repo: repo.iter().map(|(key, _)| api.settings.storage.get(key)).collect(),
+        stored: repo.into_iter().map(|(_, stored)| stored).collect(),
         limits: api.settings.limits,
     }))
 }

@@ -8,7 +8,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use ruko_api_types::Output;
 use ruko_api_types::host::{
-    AppToRun, AppsToRun, DynoReport, DynoReports, FailRelease, HostHello, ReleaseStatus, ReleaseToRun, Switch,
+    AppToRun, AppsToRun, DynoReport, DynoReports, FailRelease, HostHello, ReleaseStatus, ReleaseToRun,
+    SlugToRun, Switch,
 };
 use ruko_api_types::platform::DynoState;
 use ruko_core::exit::one_line;
@@ -61,6 +62,20 @@ pub(crate) async fn list(State(api): State<Api>, Asked(asked): Asked<Question>) 
     }
     let End { revision, more, gone } = changes.end().await?;
     Ok(Json(AppsToRun { revision, more, apps, gone }))
+}
+
+/// `GET /internal/host/apps/{id}/releases/{version}/slug`: where the slug of a release is, anew. Addresses in storage
+/// hold for a while only, and a release may run for longer.
+pub(crate) async fn slug(
+    State(api): State<Api>,
+    At(OfRelease { id, version }): At<OfRelease>,
+) -> Answer<Json<SlugToRun>> {
+    let mut db = api.store.read().await?;
+    let app = app_of(&mut db, &id).await?;
+    let release = releases::find(&mut db, &app.id, version).await?;
+    let slug = release.and_then(|release| release.slug).filter(|slug| !slug.is_gone);
+    let slug = slug.ok_or_else(|| ApiFault::not_found(format!("slug of release v{version}")))?;
+    Ok(Json(running::slug(&api.settings, &slug)))
 }
 
 /// About how many bytes an app takes: what of it may be large.

@@ -32,6 +32,7 @@ pub(crate) mod release_output;
 pub(crate) mod releases;
 pub(crate) mod routes;
 pub(crate) mod sources;
+pub(crate) mod storage;
 pub(crate) mod tokens;
 pub(crate) mod user;
 

@@ -27,11 +27,11 @@ use crate::extract::{At, Body};
 use crate::places;
 use crate::store::apps::AppRow;
 use crate::store::pushes::{self, NewPush, PushRow};
-use crate::store::{Write, apps, buildpacks, config_vars, deploy_keys, repos};
+use crate::store::{Write, apps, buildpacks, config_vars, deploy_keys, discarded, repos, retention};
 use crate::webhooks;
 
 /// The longest that a call waits for a lease, in seconds.
-pub(super) const MAX_WAIT: u64 = 30;
+pub(crate) const MAX_WAIT: u64 = 30;
 
 /// What is kept of a reason, in characters.
 const MAX_REASON: usize = 1000;
@@ -121,17 +121,18 @@ async fn open(db: &mut AnyConnection, api: &Api, app: AppRow, user: &UserName, n
 /// What the process of an open push is told.
 pub(super) async fn metadata(db: &mut AnyConnection, api: &Api, app: AppRow, push: PushRow) -> Answer<Push> {
     let settings = &api.settings;
-    let cache = settings.object(&places::cache(&app.id, app.cache));
-    let repo = repos::object_key(db, &app.id, app.repo_version).await?;
+    let cache = places::cache(&app.id, app.cache);
+    let repo = repos::object(db, &app.id, app.repo_version).await?;
     let stack = settings.stacks.get(&app.build_stack);
     Ok(Push {
         repo: RepoPlace {
             version: app.repo_version,
-            get: repo.iter().map(|key| settings.object(key)).collect(),
-            put: settings.object(&push.repo_key),
+            get: repo.iter().map(|(key, _)| settings.storage.get(key)).collect(),
+            stored: repo.into_iter().map(|(_, stored)| stored).collect(),
+            put: settings.storage.put(&push.repo_key),
         },
-        slug: SlugPlace { put: settings.object(&push.slug_key), max_bytes: settings.limits.slug_bytes },
-        cache: CachePlace { get: cache.clone(), put: cache },
+        slug: SlugPlace { put: settings.storage.put(&push.slug_key), max_bytes: settings.limits.slug_bytes },
+        cache: CachePlace { get: settings.storage.get(&cache), put: settings.storage.put(&cache) },
         config_vars: config_vars::of_app(db, &app.id).await?,
         buildpacks: buildpacks::of_app(db, &app.id).await?,
         release_url: settings.release_url(&push.id),
@@ -201,6 +202,9 @@ pub(crate) async fn abort(
             match &reason {
                 Some(reason) => {
                     pushes::fail(&mut db, &id, reason).await?;
+                    // Whoever gives up a push stores nothing for it any more.
+                    discarded::insert(&mut db, &[push.repo_key.clone(), push.slug_key.clone()]).await?;
+                    retention::swept(&mut db, &id).await?;
                     webhooks::tell_build(&mut db, &push, None).await?;
                 }
                 None => pushes::forget(&mut db, &id).await?,
@@ -210,6 +214,7 @@ pub(crate) async fn abort(
             let outcome = reason.as_deref().map_or(Outcome::Nothing, Outcome::Failed);
             log_end(&push, &app.name, &outcome);
             api.tell_push_ended();
+            api.storage_due.notify_waiters();
         } else {
             write_down_if_lost(&api, db, &push, now).await?;
         }

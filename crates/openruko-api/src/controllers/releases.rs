@@ -20,7 +20,7 @@ pub(crate) async fn list(State(api): State<Api>, At(app): At<AppName>) -> Answer
     let mut types = releases::process_types_from(&mut db, &app.id, oldest).await?;
     let told = rows.into_iter().map(|row| {
         let types = types.remove(&row.version).unwrap_or_default();
-        row.internal(types, |key| api.settings.object(key))
+        row.internal(types, |key| api.settings.storage.get(key))
     });
     Ok(Json(told.collect()))
 }

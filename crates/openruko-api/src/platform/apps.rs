@@ -19,7 +19,7 @@ use crate::extract::Body;
 use crate::rights;
 use crate::settings::Settings;
 use crate::store::apps::{self, AppChange, AppRow, Piece};
-use crate::store::{discarded, pushes};
+use crate::store::pushes;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -160,10 +160,11 @@ async fn destroy(State(api): State<Api>, TheApp(app): TheApp) -> Answer<Json<App
             format!("`{}` is pushing to `{}` at this moment: try again after that.", open.user, app.name);
         return Err(ApiFault::conflict("push_open", message));
     }
-    let objects = internal::discard(&mut db, &app.id).await?;
-    discarded::insert(&mut db, &objects).await?;
+    let app = still_there(&mut db, &app).await?;
+    internal::discard(&mut db, &app).await?;
     db.commit().await?;
     api.forget_log(&app.id).await;
+    api.storage_due.notify_waiters();
     Ok(Json(described(&api, &app)?))
 }
 

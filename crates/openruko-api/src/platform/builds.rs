@@ -188,6 +188,7 @@ async fn throw_cache_away(State(api): State<Api>, TheApp(app): TheApp) -> Answer
     apps::throw_cache_away(&mut db, &app.id).await?;
     discarded::insert(&mut db, &[places::cache(&app.id, app.cache)]).await?;
     db.commit().await?;
+    api.storage_due.notify_waiters();
     Ok(Json(platform_apps::described(&api, &app)?))
 }
 

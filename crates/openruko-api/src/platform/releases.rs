@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use ruko_api_types::host::ReleaseStatus as Status;
 use ruko_api_types::platform::{Identified, Named, NewRelease, Release, ReleaseStatus, Slug, UserRef};
@@ -100,7 +101,21 @@ async fn roll_back(
         let message = format!("`{}` cannot go back to v{version}: it is {status}.", app.name);
         return Err(ApiFault::invalid(message));
     }
+    if slug.is_gone {
+        return Err(gone(api, app, &format!("go back to v{version}")));
+    }
     Ok(release::back_to(db, &api.settings, &app.id, (&slug.id, version), &caller.user.name).await?)
+}
+
+/// Old slugs are not kept for ever.
+fn gone(api: &Api, app: &AppRow, deed: &str) -> ApiFault {
+    let kept = api.settings.retention.releases;
+    let message = format!(
+        "`{}` cannot {deed}: its slug was removed, since only those of the last {kept} deploys are kept. \
+         Push the code again.",
+        app.name
+    );
+    ApiFault::particular(StatusCode::UNPROCESSABLE_ENTITY, "slug_removed", message)
 }
 
 /// What the latest release with the slug ran, with the config vars as they are.
@@ -113,6 +128,9 @@ async fn release_again(
     description: Option<String>,
 ) -> Answer<u64> {
     let (release, slug) = slug_called(db, app, called).await?;
+    if slug.is_gone {
+        return Err(gone(api, app, "release that slug again"));
+    }
     let description = description.unwrap_or_else(|| match &slug.commit {
         Some(commit) => format!("Deploy {}", commit.as_str().chars().take(8).collect::<String>()),
         None => format!("Deploy the slug of v{}", release.version),
@@ -187,7 +205,8 @@ pub(super) fn described(api: &Api, app: &AppRow, release: &ReleaseRow) -> Answer
         slug: release.slug.as_ref().map(|slug| Identified { id: ids::public(&slug.id) }),
         oci_image: None,
         // The current one as well: the CLI looks for the one before it by counting those that are.
-        eligible_for_rollback: release.slug.is_some() && status == ReleaseStatus::Succeeded,
+        eligible_for_rollback: release.slug.as_ref().is_some_and(|slug| !slug.is_gone)
+            && status == ReleaseStatus::Succeeded,
         output_stream_url: output_url(api, release)?,
         addon_plan_names: Vec::new(),
         artifacts: Vec::new(),

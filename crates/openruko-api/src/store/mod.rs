@@ -4,8 +4,8 @@
 //! The text runs on SQLite and PostgreSQL alike; what differs stands in [`dialect`].
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use sqlx::{
 use tokio::sync::Notify;
 
 use crate::database::{self, Database};
+use crate::secret_file::first_line;
 
 pub(crate) mod apps;
 pub(crate) mod audit;
@@ -49,6 +50,7 @@ pub(crate) mod push_log;
 pub(crate) mod pushes;
 pub(crate) mod releases;
 pub(crate) mod repos;
+pub(crate) mod retention;
 pub(crate) mod revisions;
 mod schema;
 pub(crate) mod server_secrets;
@@ -208,7 +210,7 @@ impl Place {
 
     fn password(&self) -> Result<Option<String>, StoreError> {
         let read = |path: &PathBuf| {
-            password(path).map_err(|source| StoreError::Password { path: path.clone(), source })
+            first_line(path).map_err(|source| StoreError::Password { path: path.clone(), source })
         };
         self.password_file.as_ref().map(read).transpose()
     }
@@ -216,19 +218,6 @@ impl Place {
     fn unusable(&self, source: sqlx::Error) -> StoreError {
         StoreError::Open { database: self.database.clone(), source }
     }
-}
-
-/// The first line of a file that others cannot read.
-fn password(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mode = file.metadata()?.mode() & 0o7777;
-    if mode & 0o007 != 0 {
-        let why = format!("its mode is {mode:o}, so that everybody can use it: chmod 600");
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// Brings the tables up to date, over a connection outside the pools: these would try again and again
@@ -274,6 +263,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("running", include_str!("../../migrations/0003_running.sql")),
     ("push steps", include_str!("../../migrations/0004_push_steps.sql")),
     ("deploy_keys", include_str!("../../migrations/0005_deploy_keys.sql")),
+    ("storage", include_str!("../../migrations/0006_storage.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {
@@ -523,7 +513,7 @@ mod tests {
         std::fs::write(&path, "hunter2\n").unwrap();
         for (mode, readable) in [(0o600, true), (0o640, true), (0o644, false), (0o602, false)] {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-            match password(&path) {
+            match first_line(&path) {
                 Ok(read) => assert!(readable && read == "hunter2", "{mode:o}"),
                 Err(refused) => assert!(!readable && refused.to_string().contains("chmod 600"), "{refused}"),
             }

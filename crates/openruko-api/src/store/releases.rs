@@ -17,7 +17,7 @@ macro_rules! select {
         concat!(
             "SELECT r.id, r.version, r.description, r.user_name, u.id AS user_id, u.email AS user_email, \
              r.status, r.reason, r.has_phase, r.output_bytes, r.slug_id, r.created_at, r.updated_at, s.commit_id, s.buildpack, s.bytes, s.sha256, \
-             s.object_key, s.stack AS slug_stack, s.created_at AS slug_created_at FROM releases r LEFT JOIN slugs s ON s.id = r.slug_id \
+             s.object_key, s.gone_at, s.stack AS slug_stack, s.created_at AS slug_created_at FROM releases r LEFT JOIN slugs s ON s.id = r.slug_id \
              LEFT JOIN users u ON u.name = r.user_name ",
             $rest
         )
@@ -60,6 +60,8 @@ pub(crate) struct SlugOfRelease {
     pub(crate) buildpack: String,
     pub(crate) stored: Stored,
     pub(crate) object_key: String,
+    /// Its object is not kept any more.
+    pub(crate) is_gone: bool,
     pub(crate) stack: StackName,
     pub(crate) created_at: Millis,
 }
@@ -113,6 +115,7 @@ fn slug(id: String, row: &AnyRow) -> Sql<SlugOfRelease> {
         buildpack: row.try_get("buildpack")?,
         stored: Stored { bytes: count(row.try_get("bytes")?)?, sha256: row.try_get("sha256")? },
         object_key: row.try_get("object_key")?,
+        is_gone: row.try_get::<Option<i64>, _>("gone_at")?.is_some(),
         stack: parsed(row.try_get("slug_stack")?)?,
         created_at: row.try_get("slug_created_at")?,
     })
@@ -130,7 +133,7 @@ impl ReleaseRow {
             commit: slug.and_then(|slug| slug.commit.clone()),
             buildpack: slug.map(|slug| slug.buildpack.clone()),
             process_types: types,
-            slug_url: slug.map(|slug| url(&slug.object_key)),
+            slug_url: slug.filter(|slug| !slug.is_gone).map(|slug| url(&slug.object_key)),
             slug: slug.map(|slug| slug.stored.clone()),
         }
     }

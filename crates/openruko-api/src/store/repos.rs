@@ -4,18 +4,23 @@ use ruko_api_types::Stored;
 use ruko_core::PushId;
 use sqlx::AnyConnection;
 
-use super::{Sql, big};
+use super::{Sql, big, count};
 use crate::clock;
 
-/// The object of a version.
-pub(crate) async fn object_key(db: &mut AnyConnection, app_id: &str, version: u64) -> Sql<Option<String>> {
-    let row: Option<(String,)> =
-        sqlx::query_as("SELECT object_key FROM repo_versions WHERE app_id = $1 AND version = $2")
-            .bind(app_id)
-            .bind(big(version)?)
-            .fetch_optional(db)
-            .await?;
-    Ok(row.map(|(key,)| key))
+/// The object of a version, and what was stored there.
+pub(crate) async fn object(
+    db: &mut AnyConnection,
+    app_id: &str,
+    version: u64,
+) -> Sql<Option<(String, Stored)>> {
+    let row: Option<(String, i64, String)> = sqlx::query_as(
+        "SELECT object_key, bytes, sha256 FROM repo_versions WHERE app_id = $1 AND version = $2",
+    )
+    .bind(app_id)
+    .bind(big(version)?)
+    .fetch_optional(db)
+    .await?;
+    row.map(|(key, bytes, sha256)| Ok((key, Stored { bytes: count(bytes)?, sha256 }))).transpose()
 }
 
 pub(crate) async fn insert(

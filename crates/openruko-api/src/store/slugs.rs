@@ -54,12 +54,3 @@ pub(crate) async fn forget(db: &mut AnyConnection, app_id: &str) -> Sql<Vec<Stri
     .await?;
     Ok(keys.into_iter().map(|(key,)| key).collect())
 }
-
-/// Whether any slug is left that was built for the app.
-pub(crate) async fn any_of(db: &mut AnyConnection, app_id: &str) -> Sql<bool> {
-    let left: Option<(String,)> = sqlx::query_as("SELECT id FROM slugs WHERE app_id = $1 LIMIT 1")
-        .bind(app_id)
-        .fetch_optional(db)
-        .await?;
-    Ok(left.is_some())
-}

@@ -173,7 +173,10 @@ fn an_app_cannot_be_destroyed_under_a_push() {
     world.serve.abort(&push.push, &Abort { reason: Some("no".into()) }).unwrap();
     let destroyed = world.admin.destroy_app(&app("shop")).unwrap();
     assert_eq!(destroyed.app, push.app);
-    assert_eq!(destroyed.discard[0], world.storage(&format!("slugs/{}/", push.app.id)));
+    let discard = world.to_delete();
+    for object in [&push.slug.put, &push.repo.put, &push.cache.put] {
+        assert!(discard.contains(object), "{object}: {discard:?}");
+    }
     assert_eq!(world.admin.app(&app("shop")).unwrap_err().status(), Some(404));
 
     world.admin.create_app(&app("shop"), &user("matt")).unwrap();

@@ -55,7 +55,7 @@ fn a_commit_is_version_slug_and_release_at_once() {
     let committed = world.serve.commit(&push.push, &commit(0)).unwrap();
     assert_eq!((committed.repo_version, committed.release), (1, Some(2)));
     assert_eq!(committed.web_url, "http://shop.localhost:8080/");
-    assert!(committed.discard.is_empty());
+    assert!(world.to_delete().is_empty());
 
     let shown = world.admin.app(&app("shop")).unwrap();
     assert_eq!((shown.repo_version, shown.release, shown.push), (1, 2, None));
@@ -115,12 +115,14 @@ fn the_current_and_the_previous_repository_are_kept_and_older_ones_named_once() 
         .map(|version| {
             let push = world.open();
             let committed = world.serve.commit(&push.push, &commit(version)).unwrap();
+            assert_eq!(committed.repo_version, version + 1);
             let expected: Vec<String> = match version {
                 0 | 1 => vec![],
                 _ => vec![discarded(&world, version - 1)],
             };
-            assert_eq!(committed.discard.len(), expected.len(), "{committed:?}");
-            for (object, prefix) in committed.discard.iter().zip(expected) {
+            let discard = world.to_delete();
+            assert_eq!(discard.len(), expected.len(), "{discard:?}");
+            for (object, prefix) in discard.iter().zip(expected) {
                 assert!(object.starts_with(&prefix), "{object} {prefix}");
             }
             push.repo.put.clone()

@@ -29,8 +29,10 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("serve", "POST", "/internal/builds/take"),
     ("serve", "GET", "/internal/builds/{id}/source"),
     ("serve", "GET", "/internal/apps/{app}/releases/{version}/progress"),
+    ("serve", "POST", "/internal/storage/work"),
     ("host", "PUT", "/internal/host"),
     ("host", "GET", "/internal/host/apps"),
+    ("host", "GET", "/internal/host/apps/{id}/releases/{version}/slug"),
     ("host", "POST", "/internal/host/dynos"),
     ("host", "POST", "/internal/host/apps/{id}/switch"),
     ("host", "POST", "/internal/host/apps/{id}/releases/{version}/fail"),
@@ -60,6 +62,8 @@ const CALLS: &[(&str, &str, &str)] = &[
     ("admin", "GET", "/internal/apps/{app}/releases"),
     ("admin", "GET", "/internal/apps/{app}/builds"),
     ("admin", "GET", "/internal/apps/{app}/log"),
+    ("admin", "GET", "/internal/storage"),
+    ("admin", "POST", "/internal/storage/gc"),
     ("admin", "GET", "/internal/audit"),
 ];
 

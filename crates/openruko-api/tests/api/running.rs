@@ -155,8 +155,8 @@ fn a_push_whose_release_fails_is_taken_back() {
     assert_eq!(repository(&world), [first.repo.put.as_str()]);
 
     let second = world.open();
-    let stale = world.serve.commit(&second.push, &commit(second.repo.version)).unwrap();
-    assert!(!stale.discard.contains(&first.repo.put), "it may be needed again: {stale:?}");
+    world.serve.commit(&second.push, &commit(second.repo.version)).unwrap();
+    assert!(!world.to_delete().contains(&first.repo.put), "it may be needed again");
     fail(&host, 4).unwrap();
     assert_eq!(repository(&world), [first.repo.put.as_str()]);
 
@@ -166,9 +166,10 @@ fn a_push_whose_release_fails_is_taken_back() {
     assert_eq!(repository(&world), [first.repo.put.as_str()]);
 
     let third = world.open();
-    let committed = world.serve.commit(&third.push, &commit(third.repo.version)).unwrap();
-    assert!(committed.discard.contains(&second.repo.put), "{committed:?}");
-    assert!(!committed.discard.contains(&first.repo.put), "the version before is kept: {committed:?}");
+    world.serve.commit(&third.push, &commit(third.repo.version)).unwrap();
+    let discard = world.to_delete();
+    assert!(discard.contains(&second.repo.put), "{discard:?}");
+    assert!(!discard.contains(&first.repo.put), "the version before is kept: {discard:?}");
     let _ = host.serves(6);
     assert_eq!(repository(&world), [third.repo.put.as_str()]);
 }

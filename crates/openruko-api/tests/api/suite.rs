@@ -32,4 +32,5 @@ mod pushes;
 mod rights;
 mod routing;
 mod running;
+mod storage;
 pub(crate) mod world;

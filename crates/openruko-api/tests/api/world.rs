@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use openruko_api::Settings;
 use ruko_api_client::{ApiClient, Opened};
+use ruko_api_types::storage::StorageDone;
 use ruko_api_types::{Commit, CommitRelease, Head, Manifest, OpenPush, Push, RefUpdate, Stored};
 use ruko_core::config::Config;
 use ruko_core::{AppName, CommitId, UserName};
@@ -231,6 +232,20 @@ impl World {
         drop(self.stop.take());
         if let Some(server) = self.server.take() {
             server.join().unwrap();
+        }
+    }
+
+    /// What is to be deleted in storage, as if it were deleted then.
+    pub(crate) fn to_delete(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut done = StorageDone::default();
+        loop {
+            let work = self.serve.storage_work(&done).unwrap();
+            if work.delete.is_empty() {
+                return all;
+            }
+            done.deleted = work.delete.iter().map(|object| object.key.clone()).collect();
+            all.extend(work.delete.into_iter().map(|object| object.url));
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ruko_api_client::{ApiClient, ApiClientError};
 use ruko_api_types::Output;
-use ruko_api_types::host::{AppsToRun, DynoReports, FailRelease, HostHello, Switch};
+use ruko_api_types::host::{AppsToRun, DynoReports, FailRelease, HostHello, SlugToRun, Switch};
 use ruko_api_types::log::LogLines;
 use tokio::sync::Notify;
 
@@ -16,6 +16,8 @@ pub(crate) trait Api: Send + Sync + 'static {
     fn hello(&self, hello: &HostHello) -> Result<(), ApiClientError>;
     /// None: everything is to be asked for anew.
     fn apps(&self, after: u64, wait_seconds: u64) -> Result<Option<AppsToRun>, ApiClientError>;
+    /// Where a slug is, anew.
+    fn slug(&self, app: &str, version: u64) -> Result<SlugToRun, ApiClientError>;
     fn report(&self, reports: &DynoReports) -> Result<(), ApiClientError>;
     fn switch(&self, app: &str, switch: &Switch) -> Result<(), ApiClientError>;
     fn fail(&self, app: &str, version: u64, fail: &FailRelease) -> Result<(), ApiClientError>;
@@ -30,6 +32,10 @@ impl Api for ApiClient {
 
     fn apps(&self, after: u64, wait_seconds: u64) -> Result<Option<AppsToRun>, ApiClientError> {
         self.apps_to_run(after, wait_seconds)
+    }
+
+    fn slug(&self, app: &str, version: u64) -> Result<SlugToRun, ApiClientError> {
+        self.slug_of(app, version)
     }
 
     fn report(&self, reports: &DynoReports) -> Result<(), ApiClientError> {

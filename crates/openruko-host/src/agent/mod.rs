@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ruko_api_client::{ApiClient, ApiClientError};
-use ruko_api_types::host::{AppsToRun, DynoReport, HostHello, RendezvousPlace};
+use ruko_api_types::host::{AppsToRun, DynoReport, HostHello, RendezvousPlace, SlugToRun};
 use ruko_api_types::log::{LogLine, LogSource};
 use ruko_core::container::Purpose;
 use ruko_core::dyno::DynoStart;
@@ -548,11 +548,15 @@ impl Agent {
         self.starting.insert(start.id.clone(), (app.to_owned(), start.clone()));
         self.tell_images();
         let (images, launcher, ears) = (self.images.clone(), self.launcher.clone(), self.ears.clone());
-        let starts = self.starts.clone();
+        let (starts, calls) = (self.starts.clone(), self.calls.clone());
         let (app, now) = (app.to_owned(), self.clock.now());
         tokio::spawn(async move {
             let id = start.id.clone();
             let launched = async {
+                let slug = match images.lacks_address(&slug) {
+                    true => address_anew(&calls, &app, start.release.version, slug).await,
+                    false => slug,
+                };
                 let image = images.get(&slug).await?;
                 let over = |_| Failed { message: "openruko-host ends".into(), try_again: true };
                 let turn = starts.acquire_owned().await.map_err(over)?;
@@ -824,4 +828,18 @@ async fn watch_apps(calls: Calls, hello: HostHello, tell: mpsc::UnboundedSender<
 fn reset(mut backoff: Backoff) -> Backoff {
     backoff.reset();
     backoff
+}
+/// Addresses in storage hold for a while, and a release may run for longer. Where the API is away the old one has to
+/// do.
+async fn address_anew(calls: &Calls, app: &str, version: u64, slug: SlugToRun) -> SlugToRun {
+    let app = app.to_owned();
+    match calls.call(move |api| api.slug(&app, version)).await {
+        // What is fetched has to be what the release was made of.
+        Ok(anew) if anew.stored == slug.stored => anew,
+        Ok(_) => slug,
+        Err(why) => {
+            tracing::warn!("the address of a slug cannot be had: {}", shown(&why));
+            slug
+        }
+    }
 }

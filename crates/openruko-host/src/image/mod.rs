@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ruko_api_types::Stored;
 use ruko_api_types::host::SlugToRun;
@@ -24,6 +24,9 @@ use crate::dyno::wire::Failed;
 
 /// What an image that is being made is called, before its name.
 const PART: &str = ".part-";
+
+/// An address that holds for less is asked for anew before a slug is fetched.
+const ADDRESS_HOLDS: Duration = Duration::from_secs(30 * 60);
 
 /// What of a failed maker's words is kept, in bytes.
 const WORDS: u64 = 4096;
@@ -77,6 +80,13 @@ impl Images {
                 Err(Failed { message: "the slug's image was not made".into(), try_again: true })
             }
         }
+    }
+
+    /// Whether the image of a slug has to be made, and the slug's address does not hold for as long as that may take.
+    pub(crate) fn lacks_address(&self, slug: &SlugToRun) -> bool {
+        let is_there = slug.stored.sha256.parse().is_ok_and(|name: ImageName| self.touch(&name));
+        let ends = slug.url.parse::<StorageUrl>().ok().and_then(|url| url.ends());
+        !is_there && ends.is_some_and(|ends| ends < SystemTime::now() + ADDRESS_HOLDS)
     }
 
     /// Whether it is there; notes that it was wanted.
@@ -247,12 +257,26 @@ fn copy(from: &mut dyn Read, maker: &mut Child, most: u64) -> io::Result<Copied>
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn name(digit: char) -> ImageName {
         digit.to_string().repeat(64).parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_that_ends_is_asked_for_anew_unless_the_image_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = Images::open(dir.path(), 0, PathBuf::new()).unwrap();
+        let lacks = |url: String| {
+            let stored = Stored { bytes: 1, sha256: name('a').to_string() };
+            images.lacks_address(&SlugToRun { url, stored, commit: None })
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let at = |ends: u64| format!("https://swift.test/v1/a/c/k?temp_url_sig=s&temp_url_expires={ends}");
+        assert!(!lacks("file:///slug".to_owned()) && !lacks(at(now + 7200)));
+        assert!(lacks(at(now - 1)) && lacks(at(now + 60)));
+        fs::write(dir.path().join(name('a').as_str()), "").unwrap();
+        assert!(!lacks(at(now - 1)));
     }
 
     #[test]

@@ -104,11 +104,11 @@ fn described(app: App) -> Vec<[String; 2]> {
 }
 
 fn destroyed(destroyed: &Destroyed, out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(out, "app `{}` destroyed; nothing refers to these any more:", destroyed.app.name)?;
-    for place in &destroyed.discard {
-        writeln!(out, "{place}")?;
-    }
-    Ok(())
+    writeln!(
+        out,
+        "app `{}` destroyed; what it has in storage is deleted in the background",
+        destroyed.app.name
+    )
 }
 
 #[derive(Debug, Subcommand)]

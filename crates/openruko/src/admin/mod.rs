@@ -19,6 +19,7 @@ mod history;
 mod key;
 mod pushes;
 mod show;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -80,6 +81,8 @@ enum ApiCommand {
     Logs(history::LogsArgs),
     /// List who did what, newest first
     Audit(audit::AuditArgs),
+    /// Show what there is in storage, and remove what is not kept
+    Storage(storage::StorageArgs),
 }
 
 /// Carries out one `openruko admin` command with the address and token of `[admin]`.
@@ -122,6 +125,7 @@ fn carry_out(
         ApiCommand::Output(args) => history::output(&args, client, out),
         ApiCommand::Logs(args) => history::logs(&args, client, out),
         ApiCommand::Audit(args) => audit::run(&args, client, out),
+        ApiCommand::Storage(args) => storage::run(&args, client, out),
     };
     done.map_err(|error| match error {
         Error::Api(error) => match is_broken_pipe(&error) {

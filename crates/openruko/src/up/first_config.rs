@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ruko_core::config::{
     AdminConfig, ApiConfig, BuildConfig, BuildLimits, Config, ContainerConfig, DynoLimits, GitConfig,
-    HostConfig, PublicConfig, RouterConfig, ServeConfig, UpConfig,
+    HostConfig, PublicConfig, RetentionConfig, RouterConfig, ServeConfig, UpConfig,
 };
 use ruko_core::{Fault, Hint, hex, message};
 use serde::de::DeserializeOwned;
@@ -82,6 +82,8 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             database: format!("sqlite://{}", state.api().join("openruko.db").display()),
             database_password_file: None,
             storage: format!("file://{}", state.storage().display()),
+            s3: None,
+            swift: None,
             uploads: Some(state.uploads()),
             logs: Some(state.logs()),
             url: api_url.clone(),
@@ -94,6 +96,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             components,
             limits: BuildLimits::default(),
             dyno_sizes: BTreeMap::new(),
+            retention: RetentionConfig::default(),
             public: Some(public(args)),
         }),
         git: Some(GitConfig {

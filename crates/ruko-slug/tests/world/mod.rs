@@ -139,7 +139,7 @@ impl ruko_channel::Host for Host {
         kept.commits.push(request);
         let releases = kept.commits.iter().filter(|commit| commit.manifest.is_some()).count();
         let release = is_release.then_some(releases as u64);
-        Ok(Committed { repo_version: 1, release, web_url: "http://my-app.test/".into(), discard: vec![] })
+        Ok(Committed { repo_version: 1, release, web_url: "http://my-app.test/".into() })
     }
 
     fn progress(&self, _: u64) -> Result<ReleaseProgress, Refusal> {
