@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use openruko_tests::{Developer, Pushed, Repo, World};
 use serde_json::json;
@@ -29,6 +30,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ),
     ("repositories::options_of_pushes_are_answered", options_of_pushes_are_answered),
     ("repositories::shallow_clones_are_told_what_to_do", shallow_clones_are_told_what_to_do),
+    (
+        "repositories::private_submodule_is_fetched_with_the_deploy_key",
+        private_submodule_is_fetched_with_the_deploy_key,
+    ),
     (
         "repositories::another_app_is_a_submodule_for_those_who_may_read_it",
         another_app_is_a_submodule_for_those_who_may_read_it,
@@ -475,4 +480,101 @@ fn private_submodules_ask_for_a_deploy_key(world: &World) {
     assert_eq!(stranger.call("GET", "/apps/keyed-app/deploy-key", &json!(null)).0, 404);
     let _ = platform.done("DELETE", "/apps/keyed-app/deploy-key", &json!(null));
     assert_eq!(platform.call("GET", "/apps/keyed-app/deploy-key", &json!(null)).0, 404);
+}
+
+/// A code host on the internet, as far as builds can tell: an sshd in a network namespace of its own, at an address of
+/// a network for examples (RFC 5737), which serves git to one key.
+struct CodeHost {
+    namespace: String,
+    sshd: Child,
+    address: String,
+    host_key: String,
+    dir: tempfile::TempDir,
+}
+
+impl CodeHost {
+    fn start(world: &World) -> Self {
+        let number = std::process::id() % 60 * 4;
+        let (namespace, outer) = (format!("rkt-code-{number}"), format!("rktc{number}"));
+        let (gateway, address) = (format!("203.0.113.{}", number + 1), format!("203.0.113.{}", number + 2));
+        let dir = world.scratch();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let set_up = format!(
+            "set -e; ip netns add {namespace}; ip link add {outer} type veth peer name eth0 netns {namespace}; \
+             ip addr add {gateway}/30 dev {outer}; ip link set {outer} up; n='ip -n {namespace}'; \
+             $n addr add {address}/30 dev eth0; $n link set eth0 up; $n link set lo up; \
+             ssh-keygen -q -t ed25519 -N '' -C '' -f {}",
+            path("host")
+        );
+        done(Command::new("sh").args(["-c", &set_up]));
+        let config = format!(
+            "ListenAddress {address}:22\nHostKey {}\nPidFile none\nAuthorizedKeysFile {}\nStrictModes no\n\
+             UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             PermitRootLogin prohibit-password\n",
+            path("host"),
+            path("authorized_keys")
+        );
+        fs::write(path("config"), config).unwrap();
+        let mut sshd = Command::new("ip")
+            .args(["netns", "exec", &namespace, "/usr/sbin/sshd", "-D", "-e", "-f", &path("config")])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(sshd.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("Server listening")), "the code host's sshd did not start");
+        std::thread::spawn(move || lines.for_each(drop));
+        let host_key = fs::read_to_string(path("host.pub")).unwrap().trim().to_owned();
+        Self { namespace, sshd, address, host_key, dir }
+    }
+
+    fn lets_in(&self, public_key: &str) {
+        let line = format!("restrict,command=\"git-shell -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" {public_key}\n");
+        fs::write(self.dir.path().join("authorized_keys"), line).unwrap();
+    }
+
+    /// Takes over a repository; its URL.
+    fn hosts(&self, repo: &Repo<'_>) -> String {
+        let bare = self.dir.path().join("private.git");
+        repo.git(&["clone", "-q", "--bare", ".", bare.to_str().unwrap()]);
+        format!("ssh://root@{}{}", self.address, bare.display())
+    }
+}
+
+impl Drop for CodeHost {
+    fn drop(&mut self) {
+        let _ = self.sshd.kill();
+        let _ = self.sshd.wait();
+        // The pair of interfaces goes with it.
+        let _ = Command::new("ip").args(["netns", "delete", &self.namespace]).status();
+    }
+}
+
+fn private_submodule_is_fetched_with_the_deploy_key(world: &World) {
+    let dev = world.developer("klara");
+    world.app("secretive-app", &dev);
+    let host = CodeHost::start(world);
+    let private = dev.repo(&[("private.txt", "for those with a key")]);
+    // A build looks for what is left of the key, and for an agent.
+    let look = "ls -a /tmp | sed 's/^/LEFT /'; env | grep SSH_; grep -rls 'OPENSSH PRIVAT[E]' /tmp /app/tmp /run; true";
+    let repo = crate::builds::repo_that_builds_with(&dev, look);
+    link(&repo, "private", &host.hosts(&private), &private.head());
+    let platform = world.platform(&dev);
+    let at = "/apps/secretive-app/deploy-key";
+    let known = json!({ "known_hosts": [format!("{} {}", host.address, host.host_key)] });
+    let key = platform.done("PUT", at, &known)["public_key"].as_str().unwrap().to_owned();
+    host.lets_in("");
+    let refused = repo.push("secretive-app", &["main"]);
+    assert!(!refused.ok && refused.seen.contains("Permission denied"), "{}", refused.seen);
+    assert!(refused.seen.contains("Add the app's deploy key there"), "{}", refused.seen);
+    host.lets_in(&key);
+    let seen = repo.deploy("secretive-app");
+    assert!(seen.contains("LEFT build_") && !seen.contains("agent_") && !seen.contains("SSH_"), "{seen}");
+    assert!(!seen.lines().any(|line| line.contains("remote: /")), "no private key is left: {seen}");
+    let slug = world.scratch();
+    world.unpack_slug("secretive-app", slug.path());
+    let fetched = fs::read_to_string(slug.path().join("app/private/private.txt")).unwrap();
+    assert_eq!(fetched, "for those with a key");
+    openruko_tests::until("the agent has ended", Duration::from_secs(5), || {
+        world.processes(&["ssh-agent"]).is_empty()
+    });
 }

@@ -29,6 +29,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// SSH_AGENTC_REMOVE_ALL_IDENTITIES.
 const FORGET: u8 = 19;
 
+/// What the agent runs and ends with: waits for the end of stdin. ssh-agent itself looks for that end every ten
+/// seconds only (ssh-agent(1), `ssh-agent command`).
+const HEART: &str = "cat >/dev/null; kill \"$SSH_AGENT_PID\"";
+
 /// An agent that holds one key. Dropped, it forgets the key at once and ends.
 #[derive(Debug)]
 pub struct Agent {
@@ -45,7 +49,8 @@ impl Agent {
     /// It cannot be started, or does not take the key.
     pub fn start(dir: &Path, private_key: &str) -> io::Result<Self> {
         let socket = dir.join("agent.sock");
-        let mut command = Tool::new("ssh-agent").arg("-a").arg(&socket).arg("cat").into_command();
+        let mut command =
+            Tool::new("ssh-agent").arg("-a").arg(&socket).args(["sh", "-c", HEART]).into_command();
         let heart = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let agent = Self { heart, socket };
         let deadline = Instant::now() + PATIENCE;

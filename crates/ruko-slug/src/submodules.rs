@@ -215,15 +215,13 @@ impl Run<'_> {
         let made = git().args(["init", "--quiet", "--bare"]).run();
         made.refuse("Push rejected: cannot make a repository for a submodule")?;
         let fetch = || git().args(["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"]);
-        let one = fetch().args(["--depth=1", "--", url, commit.as_str()]).run();
-        if one.is_ok() {
-            return Ok(Repository::at(dir));
-        }
         let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
-        match fetch().args(["--", url]).args(all).run() {
-            Ok(()) => Ok(Repository::at(dir)),
-            Err(why) => Err(not_fetched(name, url, &why)),
-        }
+        let fetched = match fetch().args(["--depth=1", "--", url, commit.as_str()]).run() {
+            Err(why) if not_alone(&why) => fetch().args(["--", url]).args(all).run(),
+            outcome => outcome,
+        };
+        fetched.map_err(|why| not_fetched(name, url, &why))?;
+        Ok(Repository::at(dir))
     }
 
     /// git as it fetches: it may ask nobody, and may speak nothing that runs commands.
@@ -434,6 +432,12 @@ fn host(url: &str) -> String {
     };
     let host = authority.unwrap_or_default().rsplit('@').next().unwrap_or_default();
     shown(host.as_bytes())
+}
+
+/// Whether a server was reached that does not give a commit alone; one that is not reached need not be tried twice.
+fn not_alone(why: &ToolError) -> bool {
+    const SAID: [&str; 4] = ["not our ref", "unadvertised object", "find remote ref", "shallow"];
+    matches!(why, ToolError::Failed { stderr, .. } if SAID.iter().any(|said| stderr.contains(said)))
 }
 
 /// What git and ssh said, and what to do about it.
