@@ -59,13 +59,17 @@ _openruko__serve() {
 
     case "${cmd}" in
         openruko__serve)
-            opts="-h -V --config --check --advertise --stateless-rpc --help --version keys builds build connect finish help"
+            opts="-h -V --config --check --advertise --stateless-rpc --key --help --version keys builds build connect finish help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -251,7 +255,7 @@ _openruko__serve() {
             return 0
             ;;
         openruko__subcmd__serve__subcmd__keys)
-            opts="-h --config --help"
+            opts="-h --all --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

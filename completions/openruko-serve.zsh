@@ -16,6 +16,7 @@ _openruko-serve() {
     local context curcontext="$curcontext" state line
     _arguments "${_arguments_options[@]}" : \
 '--config=[The configuration file]:CONFIG:_files' \
+'--key=[The id of the key that sshd has checked, for the greeting]:ID:_default' \
 '--check[Read the configuration and act on nothing]' \
 '(--stateless-rpc)--advertise[Only say what the service offers\: the answer to git'\''s \`info/refs\`]' \
 '--stateless-rpc[Answer one request of git over HTTP, read from stdin]' \
@@ -36,9 +37,10 @@ _openruko-serve() {
             (keys)
 _arguments "${_arguments_options[@]}" : \
 '--config=[The configuration file]:CONFIG:_files' \
+'--all[Keep every key in a marked section of an authorized_keys file, for an sshd that cannot ask. Lines outside of the section stay as they are]' \
 '-h[Print help]' \
 '--help[Print help]' \
-':fingerprint -- As sshd gives it for %f\: `SHA256\:…`:_default' \
+'::what -- As sshd gives it for %f\: `SHA256\:…`. With --all\: the file, ~/.ssh/authorized_keys if not given:_default' \
 && ret=0
 ;;
 (builds)
@@ -120,7 +122,7 @@ esac
 (( $+functions[_openruko-serve_commands] )) ||
 _openruko-serve_commands() {
     local commands; commands=(
-'keys:Print the authorized_keys line of a key, for AuthorizedKeysCommand' \
+'keys:Print the authorized_keys line of a key, for AuthorizedKeysCommand; or keep all keys in a file' \
 'builds:Take up the builds of tarballs that users ask the Platform API for, as a service' \
 'build:Carry out the build on stdin' \
 'connect:Connect to a container'\''s sshd, for ssh'\''s ProxyCommand' \
@@ -152,7 +154,7 @@ _openruko-serve__subcmd__finish_commands() {
 (( $+functions[_openruko-serve__subcmd__help_commands] )) ||
 _openruko-serve__subcmd__help_commands() {
     local commands; commands=(
-'keys:Print the authorized_keys line of a key, for AuthorizedKeysCommand' \
+'keys:Print the authorized_keys line of a key, for AuthorizedKeysCommand; or keep all keys in a file' \
 'builds:Take up the builds of tarballs that users ask the Platform API for, as a service' \
 'build:Carry out the build on stdin' \
 'connect:Connect to a container'\''s sshd, for ssh'\''s ProxyCommand' \

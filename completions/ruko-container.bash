@@ -37,6 +37,9 @@ _ruko__container() {
             ruko__container,setup)
                 cmd="ruko__container__subcmd__setup"
                 ;;
+            ruko__container,stack)
+                cmd="ruko__container__subcmd__stack"
+                ;;
             ruko__container,start)
                 cmd="ruko__container__subcmd__start"
                 ;;
@@ -67,6 +70,9 @@ _ruko__container() {
             ruko__container__subcmd__help,setup)
                 cmd="ruko__container__subcmd__help__subcmd__setup"
                 ;;
+            ruko__container__subcmd__help,stack)
+                cmd="ruko__container__subcmd__help__subcmd__stack"
+                ;;
             ruko__container__subcmd__help,start)
                 cmd="ruko__container__subcmd__help__subcmd__start"
                 ;;
@@ -76,6 +82,48 @@ _ruko__container() {
             ruko__container__subcmd__help,teardown)
                 cmd="ruko__container__subcmd__help__subcmd__teardown"
                 ;;
+            ruko__container__subcmd__help__subcmd__stack,build)
+                cmd="ruko__container__subcmd__help__subcmd__stack__subcmd__build"
+                ;;
+            ruko__container__subcmd__help__subcmd__stack,import)
+                cmd="ruko__container__subcmd__help__subcmd__stack__subcmd__import"
+                ;;
+            ruko__container__subcmd__help__subcmd__stack,list)
+                cmd="ruko__container__subcmd__help__subcmd__stack__subcmd__list"
+                ;;
+            ruko__container__subcmd__help__subcmd__stack,remove)
+                cmd="ruko__container__subcmd__help__subcmd__stack__subcmd__remove"
+                ;;
+            ruko__container__subcmd__stack,build)
+                cmd="ruko__container__subcmd__stack__subcmd__build"
+                ;;
+            ruko__container__subcmd__stack,help)
+                cmd="ruko__container__subcmd__stack__subcmd__help"
+                ;;
+            ruko__container__subcmd__stack,import)
+                cmd="ruko__container__subcmd__stack__subcmd__import"
+                ;;
+            ruko__container__subcmd__stack,list)
+                cmd="ruko__container__subcmd__stack__subcmd__list"
+                ;;
+            ruko__container__subcmd__stack,remove)
+                cmd="ruko__container__subcmd__stack__subcmd__remove"
+                ;;
+            ruko__container__subcmd__stack__subcmd__help,build)
+                cmd="ruko__container__subcmd__stack__subcmd__help__subcmd__build"
+                ;;
+            ruko__container__subcmd__stack__subcmd__help,help)
+                cmd="ruko__container__subcmd__stack__subcmd__help__subcmd__help"
+                ;;
+            ruko__container__subcmd__stack__subcmd__help,import)
+                cmd="ruko__container__subcmd__stack__subcmd__help__subcmd__import"
+                ;;
+            ruko__container__subcmd__stack__subcmd__help,list)
+                cmd="ruko__container__subcmd__stack__subcmd__help__subcmd__list"
+                ;;
+            ruko__container__subcmd__stack__subcmd__help,remove)
+                cmd="ruko__container__subcmd__stack__subcmd__help__subcmd__remove"
+                ;;
             *)
                 ;;
         esac
@@ -83,7 +131,7 @@ _ruko__container() {
 
     case "${cmd}" in
         ruko__container)
-            opts="-h -V --config --check --help --version run start list reap exec stop destroy setup teardown help"
+            opts="-h -V --config --check --help --version run start list reap exec stop destroy setup stack teardown help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -137,7 +185,7 @@ _ruko__container() {
             return 0
             ;;
         ruko__subcmd__container__subcmd__help)
-            opts="run start list reap exec stop destroy setup teardown help"
+            opts="run start list reap exec stop destroy setup stack teardown help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -237,6 +285,76 @@ _ruko__container() {
         ruko__subcmd__container__subcmd__help__subcmd__setup)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__help__subcmd__stack)
+            opts="build import list remove"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__help__subcmd__stack__subcmd__build)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__help__subcmd__stack__subcmd__import)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__help__subcmd__stack__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__help__subcmd__stack__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -362,8 +480,194 @@ _ruko__container() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ruko__subcmd__container__subcmd__stack)
+            opts="-h --config --help build import list remove help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__stack__subcmd__build)
+            opts="-h --suite --mirror --packages --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --suite)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mirror)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --packages)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__stack__subcmd__help)
+            opts="build import list remove help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__stack__subcmd__help__subcmd__build)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__stack__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__stack__subcmd__help__subcmd__import)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__stack__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__stack__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__stack__subcmd__import)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__stack__subcmd__list)
+            opts="-h --json --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ruko__subcmd__container__subcmd__stack__subcmd__remove)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ruko__subcmd__container__subcmd__start)
-            opts="-h --client-key --template --seconds --json --config --help"
+            opts="-h --client-key --template --stack --seconds --json --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -374,6 +678,10 @@ _ruko__container() {
                     return 0
                     ;;
                 --template)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stack)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -74,14 +74,14 @@ complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand checkout" -l tmp -r 
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand checkout" -l buildpacks -d 'The buildpacks that ship [default: those installed with this program, else /app/buildpacks]' -r -F
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand checkout" -l socket -r -F
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand checkout" -s h -l help -d 'Print help'
-complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand detect" -l stack -d 'The stack, for `STACK`' -r
+complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand detect" -l stack -d 'The stack, for `STACK` [default: the Heroku stack that this machine can stand in for]' -r
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand detect" -l home -d 'HOME of a build, where the app will run from [default: /app]' -r -F
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand detect" -l tmp -r -F
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand detect" -l buildpacks -d 'The buildpacks that ship [default: those installed with this program, else /app/buildpacks]' -r -F
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand detect" -l socket -r -F
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand detect" -s h -l help -d 'Print help'
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand compile" -l buildpack -d 'The buildpack: a name, a git URL with #REF, or a tarball\'s URL' -r
-complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand compile" -l stack -d 'The stack, for `STACK`' -r
+complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand compile" -l stack -d 'The stack, for `STACK` [default: the Heroku stack that this machine can stand in for]' -r
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand compile" -l home -d 'HOME of a build, where the app will run from [default: /app]' -r -F
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand compile" -l tmp -r -F
 complete -c ruko-slug -n "__fish_ruko_slug_using_subcommand compile" -l buildpacks -d 'The buildpacks that ship [default: those installed with this program, else /app/buildpacks]' -r -F

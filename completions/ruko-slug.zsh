@@ -95,7 +95,7 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (detect)
 _arguments "${_arguments_options[@]}" : \
-'--stack=[The stack, for \`STACK\`]:STACK:_default' \
+'--stack=[The stack, for \`STACK\` \[default\: the Heroku stack that this machine can stand in for\]]:STACK:_default' \
 '--home=[HOME of a build, where the app will run from \[default\: /app\]]:DIR:_files' \
 '--tmp=[]:TMP:_files' \
 '--buildpacks=[The buildpacks that ship \[default\: those installed with this program, else /app/buildpacks\]]:DIR:_files' \
@@ -108,7 +108,7 @@ _arguments "${_arguments_options[@]}" : \
 (compile)
 _arguments "${_arguments_options[@]}" : \
 '--buildpack=[The buildpack\: a name, a git URL with #REF, or a tarball'\''s URL]:BUILDPACK:_default' \
-'--stack=[The stack, for \`STACK\`]:STACK:_default' \
+'--stack=[The stack, for \`STACK\` \[default\: the Heroku stack that this machine can stand in for\]]:STACK:_default' \
 '--home=[HOME of a build, where the app will run from \[default\: /app\]]:DIR:_files' \
 '--tmp=[]:TMP:_files' \
 '--buildpacks=[The buildpacks that ship \[default\: those installed with this program, else /app/buildpacks\]]:DIR:_files' \

@@ -1,7 +1,5 @@
 //! The program as it is linked.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::process::Command;
 
 /// It runs on every stack, whatever C library that has.

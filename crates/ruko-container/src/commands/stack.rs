@@ -109,8 +109,11 @@ pub(crate) struct BuildArgs {
     /// Where its packages are [default: Debian's own servers, with security updates]
     #[arg(long, value_name = "URL")]
     mirror: Option<Mirror>,
-    /// Packages besides those that containers cannot do without (ca-certificates, git, openssh-server)
-    #[arg(long, value_name = "LIST", default_value = USUAL, value_delimiter = ',')]
+    /// Packages, separated by commas, besides those that containers cannot do without (ca-certificates, git,
+    /// openssh-server) [default: what buildpacks look for: build-essential, curl, gzip, jq, openssl, python3 with pip and
+    /// venv, tar, unzip, xz-utils, zip]
+    // The whole list has no place where a line of the man page could be broken.
+    #[arg(long, value_name = "LIST", default_value = USUAL, hide_default_value = true, value_delimiter = ',')]
     packages: Vec<Word>,
 }
 
