@@ -10,6 +10,7 @@ use ruko_core::hex;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use crate::counted::read_within;
 use crate::{PutError, StorageError, StorageUrl, Stored};
 
 /// What objects on their way are called, beside their target: objects themselves never begin so.
@@ -141,23 +142,11 @@ fn copy(
     max_bytes: u64,
     failed: &impl Fn(io::Error) -> StorageError,
 ) -> Result<Stored, PutError> {
-    let mut buffer = vec![0; 128 << 10];
     let mut hash = Sha256::new();
-    let mut bytes = 0;
-    loop {
-        let count = match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-            Err(e) => return Err(PutError::Source(e)),
-        };
-        bytes += count as u64;
-        if bytes > max_bytes {
-            return Err(PutError::TooLarge { max: max_bytes });
-        }
-        hash.update(&buffer[..count]);
-        to.write_all(&buffer[..count]).map_err(failed)?;
-    }
+    let bytes = read_within(max_bytes, from, |piece| {
+        hash.update(piece);
+        to.write_all(piece).map_err(failed)
+    })?;
     Ok(Stored { bytes, sha256: hex(&hash.finalize()) })
 }
 

@@ -6,6 +6,7 @@
 //! line that names the reason. Whatever arrives is what was sent, or an error.
 
 mod checked;
+mod counted;
 mod file;
 mod http;
 mod url;

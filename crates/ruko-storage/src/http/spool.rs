@@ -6,7 +6,7 @@
 //! the limit that applies anyway. What is kept can be sent a second time, and its digests go ahead of it, so that
 //! storage refuses what did not arrive as it was sent.
 
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -17,6 +17,7 @@ use ruko_core::hex;
 use sha2::{Digest, Sha256};
 use tempfile::SpooledTempFile;
 
+use crate::counted::read_within;
 use crate::{PutError, StorageError, StorageUrl};
 
 /// What is no larger than this stays in memory, in bytes.
@@ -43,23 +44,12 @@ impl Spool {
     fn fill_in(dir: &Path, url: &StorageUrl, from: &mut dyn Read, max_bytes: u64) -> Result<Self, PutError> {
         let failed = |source| StorageError::Spool { url: url.clone(), dir: dir.to_owned(), source };
         let mut file = tempfile::spooled_tempfile_in(IN_MEMORY, dir);
-        let (mut sha256, mut md5, mut bytes) = (Sha256::new(), Md5::new(), 0);
-        let mut buffer = vec![0; 128 << 10];
-        loop {
-            let count = match from.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) => return Err(PutError::Source(e)),
-            };
-            bytes += count as u64;
-            if bytes > max_bytes {
-                return Err(PutError::TooLarge { max: max_bytes });
-            }
-            sha256.update(&buffer[..count]);
-            md5.update(&buffer[..count]);
-            file.write_all(&buffer[..count]).map_err(failed)?;
-        }
+        let (mut sha256, mut md5) = (Sha256::new(), Md5::new());
+        let bytes = read_within(max_bytes, from, |piece| {
+            sha256.update(piece);
+            md5.update(piece);
+            file.write_all(piece).map_err(failed)
+        })?;
         Ok(Self {
             file,
             stored: Stored { bytes, sha256: hex(&sha256.finalize()) },
