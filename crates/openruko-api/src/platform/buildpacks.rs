@@ -68,19 +68,20 @@ macro_rules! of_heroku {
 const KNOWN: &[Known] = &[
     Known { name: "heroku/nodejs", description: "Node.js apps", home: Home::Shipped("nodejs") },
     Known { name: "heroku/python", description: "Python apps", home: Home::Shipped("python") },
+    Known { name: "heroku/ruby", description: "Ruby apps", home: Home::Shipped("ruby") },
+    Known { name: "heroku/java", description: "Java apps that Maven builds", home: Home::Shipped("java") },
+    Known { name: "heroku/php", description: "PHP apps", home: Home::Shipped("php") },
+    Known { name: "heroku/go", description: "Go apps", home: Home::Shipped("go") },
+    Known { name: "openruko/rust", description: "Rust apps", home: Home::Shipped("rust") },
     Known { name: "openruko/static", description: "Web sites of files alone", home: Home::Shipped("static") },
     Known {
         name: "openruko/procfile",
         description: "Whatever a Procfile starts, without a build",
         home: Home::Shipped("procfile"),
     },
-    of_heroku!("ruby", "Ruby apps"),
-    of_heroku!("java", "Java apps that Maven builds"),
     of_heroku!("gradle", "JVM apps that Gradle builds"),
     of_heroku!("scala", "Scala apps"),
     of_heroku!("clojure", "Clojure apps"),
-    of_heroku!("php", "PHP apps"),
-    of_heroku!("go", "Go apps"),
 ];
 
 impl Known {

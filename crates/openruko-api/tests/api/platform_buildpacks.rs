@@ -27,9 +27,9 @@ fn buildpacks_are_set_by_name_and_by_url_and_reach_the_build() {
     matt.app("shop");
     assert_eq!(matt.get(INSTALLATIONS).with(200), json!([]));
     let git = "https://example.test/own.git#v1";
-    let set = put(&matt, &["heroku/python", "urn:buildpack:heroku/nodejs", "heroku/ruby", git]).with(200);
-    let ruby = "https://github.com/heroku/heroku-buildpack-ruby";
-    let expected = ["urn:buildpack:heroku/python", "urn:buildpack:heroku/nodejs", ruby, git];
+    let set = put(&matt, &["heroku/python", "urn:buildpack:heroku/nodejs", "heroku/scala", git]).with(200);
+    let scala = "https://github.com/heroku/heroku-buildpack-scala";
+    let expected = ["urn:buildpack:heroku/python", "urn:buildpack:heroku/nodejs", scala, git];
     assert_eq!(urls(&set), expected);
     assert_eq!((&set[1]["ordinal"], &set[1]["buildpack"]["name"]), (&json!(1), &json!("heroku/nodejs")));
     assert_eq!(matt.get(INSTALLATIONS).with(200), set);
@@ -38,7 +38,7 @@ fn buildpacks_are_set_by_name_and_by_url_and_reach_the_build() {
     assert_eq!(put(&matt, &back).with(200), set);
 
     let Opened::Push(push) = world.serve.open_push(&app("shop"), &by("matt", 0)).unwrap() else { panic!() };
-    assert_eq!(push.buildpacks, ["python", "nodejs", ruby, git]);
+    assert_eq!(push.buildpacks, ["python", "nodejs", scala, git]);
     assert_eq!(put(&matt, &[]).with(200), json!([]));
 }
 
@@ -72,14 +72,14 @@ fn the_registry_is_asked_without_a_token_and_with_an_encoded_slash() {
     let asked = |path: &str| anyone.send("GET", path, &[("Authorization", "")], b"");
     let found = asked("/buildpacks/heroku%2Fpython").with(200);
     assert_eq!(found["blob_url"], "urn:buildpack:heroku/python");
-    let found = asked("/buildpacks/heroku%2Fgo").with(200);
-    assert_eq!(found["blob_url"], "https://github.com/heroku/heroku-buildpack-go");
+    let found = asked("/buildpacks/heroku%2Fgradle").with(200);
+    assert_eq!(found["blob_url"], "https://github.com/heroku/heroku-buildpack-gradle");
     let (status, id, message) = asked("/buildpacks/someone%2Fcobol").refused();
     assert_eq!((status, id.as_str()), (404, "not_found"));
     assert!(message.contains("heroku/python"), "{message}");
     assert!(asked("/buildpacks").with(200).as_array().unwrap().len() > 5);
     let found = asked("/buildpacks?in[namespace]=openruko").with(200);
-    assert_eq!((&found[0]["name"], found.as_array().unwrap().len()), (&json!("openruko/static"), 2));
+    assert_eq!((&found[0]["name"], found.as_array().unwrap().len()), (&json!("openruko/rust"), 3));
 }
 
 #[test]
