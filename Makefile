@@ -145,8 +145,9 @@ lint:
 	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
 	shellcheck -x $(SHELL_FILES)
 
+# All that fails is told, not the first alone.
 unit:
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 
 # The tests compare what is kept in docs/man and completions with what the programs say.
 PROGRAMS = openruko openruko-api openruko-git openruko-host openruko-router openruko-serve ruko-container ruko-fetch ruko-slug
@@ -159,7 +160,7 @@ manual:
 SYSTEM_TESTS = $(addsuffix /system,ruko-container ruko-forward ruko-storage openruko-host openruko-tests)
 system: need-root objectstore
 	$(CARGO) build --locked --workspace --all-targets
-	$(CARGO) test --locked --workspace --features $(subst $(empty) $(empty),$(comma),$(SYSTEM_TESTS)) --test system
+	$(CARGO) test --locked --workspace --no-fail-fast --features $(subst $(empty) $(empty),$(comma),$(SYSTEM_TESTS)) --test system
 
 # OpenStack Swift, which speaks S3 as well, for the tests of storage. By pip, from the index that it is configured for:
 # Debian's packages would bring services with them.
