@@ -181,23 +181,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-
-    #[test]
-    fn every_command_says_with_an_example_how_it_is_used() {
-        fn without(command: &clap::Command, names: &mut Vec<String>) {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            if !help.contains("Example:\n  ") {
-                names.push(command.get_name().to_owned());
-            }
-            command.get_subcommands().for_each(|command| without(command, names));
-        }
-        let mut names = Vec::new();
-        without(&Cli::command(), &mut names);
-        assert_eq!(names, [""; 0]);
-    }
 
     #[test]
     fn who_forgets_the_dashes_before_a_command_is_told() {
