@@ -170,9 +170,10 @@ $(TARGET_DIR)/objectstore/swift-$(SWIFT):
 	$(@D)/bin/pip install --quiet --disable-pip-version-check swift==$(SWIFT)
 	touch $@
 
-# Python's packages come from the index that pip is configured for, once.
+# Python's packages come from the index that pip is configured for, once. All is built, as above: alone, the API would be built
+# a second time, with fewer features of what it shares.
 fuzz-api:
-	$(CARGO) build --locked --package openruko-api
+	$(CARGO) build --locked --workspace --all-targets
 	tests/fuzz-api/run.sh $(SECONDS) $(TARGET_DIR)/debug/openruko-api $(TARGET_DIR)/schemathesis
 
 fuzz:
