@@ -109,6 +109,7 @@ internal serve "/internal/pushes/$(jq -r .push <<<"$push")/commit" "$(jq -n --ar
     repo: { bytes: 1000, sha256: ("ab" * 32) },
     refs: [{ name: "refs/heads/main", old: ("0" * 40), new: $commit }],
     release: {
+      stack: "openruko-12",
       slug: { bytes: 500, sha256: ("ab" * 32) },
       manifest: {
         head: { commit: $commit, branch: "refs/heads/main" },
