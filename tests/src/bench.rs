@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use openruko_tests::results::{self, Figures, figure};
-use openruko_tests::{Developer, PlainSshd, Repo, World};
+use openruko_tests::{Developer, PlainSshd, Repo, World, without_dynos};
 use ruko_core::ContainerName;
 use serde_json::json;
 
@@ -21,7 +21,8 @@ const CONTAINERS: usize = 15;
 const PACKINGS: usize = 3;
 
 fn main() {
-    let world = World::start(|_| {});
+    // What a release takes to come up is the app's, and measured with dynos.
+    let world = World::start(without_dynos);
     results::add([pushes(&world), containers(&world), packing(&world)].concat());
 }
 

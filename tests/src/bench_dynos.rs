@@ -14,20 +14,22 @@ use openruko_tests::{Developer, Platform, World, eventually, until};
 use serde_json::{Value, json};
 
 /// Starts of each kind.
-const STARTS: usize = 9;
+const STARTS: usize = 7;
 /// Dynos over which the memory of one is averaged.
 const IDLE_DYNOS: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
-    let world = World::start(|_| {});
+    // How long dynos that get no more requests may take to finish what they have is not what is measured.
+    let world = World::start(|config| config.host.as_mut().unwrap().drain_seconds = 1);
     let dev = world.developer("bench-dynos");
     let platform = world.platform(&dev);
     let bench = Bench { world: &world, platform };
     let mut figures = Figures::new();
-    for kind in ["python", "nodejs", "static"] {
-        figures.extend(bench.listening(&dev, kind));
+    for (others, kind) in ["python", "nodejs", "static"].into_iter().enumerate() {
+        figures.extend(bench.listening(&dev, kind, others));
     }
+    figures.extend(bench.pushes(&dev));
     figures.extend(bench.memory(&dev));
     figures.extend(bench.waking());
     results::add(figures);
@@ -46,7 +48,9 @@ fn median(mut times: Vec<Duration>) -> f64 {
 impl Bench<'_> {
     /// From the wish for a dyno until it listens, by an app's own first answer through the router, against the same
     /// program on the bare machine.
-    fn listening(&self, dev: &Developer, kind: &str) -> Figures {
+    ///
+    /// So many dynos are others'.
+    fn listening(&self, dev: &Developer, kind: &str, others: usize) -> Figures {
         let app = format!("bench-{kind}");
         self.world.app(&app, dev);
         dev.fixture(kind).deploy(&app);
@@ -55,7 +59,7 @@ impl Bench<'_> {
         let mut plain = Vec::new();
         for _ in 0..STARTS {
             self.scale(&app, "web", 0);
-            until("it is down", PATIENCE, || self.dynos(&app).is_empty());
+            until("it is gone", PATIENCE, || self.world.containers().len() == others);
             let begun = Instant::now();
             self.scale(&app, "web", 1);
             until("it answers", PATIENCE, || {
@@ -70,6 +74,23 @@ impl Bench<'_> {
             figure(&format!("plain_listening_ms_{kind}"), plain),
             figure(&format!("dyno_listening_overhead_ms_{kind}"), ours - plain),
         ]
+    }
+
+    /// A one-line change of an app with only a Procfile, until the new version serves.
+    fn pushes(&self, dev: &Developer) -> Figures {
+        let app = "bench-pushes";
+        self.world.app(app, dev);
+        let repo = dev.fixture("procfile");
+        let mut times = Vec::new();
+        for turn in 0..=STARTS {
+            repo.commit(&[("change.txt", &turn.to_string())]);
+            let begun = Instant::now();
+            repo.deploy(app);
+            times.push(begun.elapsed());
+        }
+        self.scale(app, "web", 0);
+        // The first pushes everything and is not counted.
+        vec![figure("push_until_serving_ms", median(times.split_off(1)))]
     }
 
     /// What a dyno costs beyond its own processes: their proportional share of memory (`proc_pid_smaps(5)`, Pss).

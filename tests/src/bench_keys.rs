@@ -11,8 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use openruko_tests::results::{self, figure};
-use openruko_tests::{Developer, PlainSshd, World};
-use ruko_core::config::Config;
+use openruko_tests::{Developer, PlainSshd, World, without_dynos};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 
 /// Keys of others in the database.
@@ -68,13 +67,6 @@ fn main() {
         figure("login_100k_keys_file_extra_ms", long_ms - short_ms),
         figure("login_1m_keys_file_extra_ms_extrapolated", (long_ms - short_ms) * of_a_million),
     ]);
-}
-
-/// Logins alone.
-fn without_dynos(config: &mut Config) {
-    (config.host, config.router) = (None, None);
-    let components = &mut config.api.as_mut().unwrap().components;
-    components.retain(|name, _| name != "host" && name != "router");
 }
 
 fn median_ms(mut times: Vec<Duration>) -> f64 {

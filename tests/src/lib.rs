@@ -17,4 +17,4 @@ pub use plain_sshd::PlainSshd;
 pub use platform::Platform;
 pub use wait::{eventually, until};
 pub use web::{Answered, Load, Web};
-pub use world::World;
+pub use world::{World, without_dynos};

@@ -35,6 +35,13 @@ pub struct World {
     _locks: [Lock; 2],
 }
 
+/// For [`World::start`]: what is released is not run.
+pub fn without_dynos(config: &mut Config) {
+    (config.host, config.router) = (None, None);
+    let components = &mut config.api.as_mut().unwrap().components;
+    components.retain(|name, _| name != "host" && name != "router");
+}
+
 impl World {
     /// Installs what was built, starts it, and starts it again with `configure` applied.
     #[must_use]

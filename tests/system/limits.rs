@@ -1,6 +1,6 @@
 //! Bounds that are met stop the build, and are named with their value.
 
-use openruko_tests::World;
+use openruko_tests::{World, without_dynos};
 use ruko_core::config::Config;
 
 use crate::Test;
@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
 
 /// Bounds that can be met within seconds, and that pip and npm still fit in.
 pub(crate) fn small(config: &mut Config) {
+    // Most apps of these tests are none that could be run.
     without_dynos(config);
     let limits = &mut config.api.as_mut().unwrap().limits;
     limits.memory_bytes = 768 << 20;
@@ -23,13 +24,6 @@ pub(crate) fn small(config: &mut Config) {
     limits.disk_bytes = 1 << 30;
     limits.slug_bytes = 32 << 20;
     config.api.as_mut().unwrap().lease_seconds = 10;
-}
-
-/// What is released is not run: most apps of these tests are none that could be.
-pub(crate) fn without_dynos(config: &mut Config) {
-    (config.host, config.router) = (None, None);
-    let components = &mut config.api.as_mut().unwrap().components;
-    components.retain(|name, _| name != "host" && name != "router");
 }
 
 /// Pushes an app whose build must fail; what the developer saw.

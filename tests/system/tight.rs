@@ -7,12 +7,11 @@ use std::process::Command;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use openruko_tests::{Repo, World, until};
+use openruko_tests::{Repo, World, until, without_dynos};
 use ruko_core::config::Config;
 
 use crate::Test;
 use crate::builds::repo_that_builds_with;
-use crate::limits::without_dynos;
 use crate::queue::Watched;
 use crate::sources::{failed, packed};
 
