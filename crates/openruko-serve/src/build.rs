@@ -66,18 +66,7 @@ fn build(
     recorded: u64,
     clock: &Clock,
 ) -> Exit {
-    let env = context.config.build.env.clone();
-    let host = PushHost::new(
-        &context.api,
-        push,
-        &running.container,
-        env,
-        &running.ended,
-        lease.commit_sent(),
-        running.dir.path(),
-    )
-    .continuing(recorded)
-    .timed_by(clock);
+    let host = PushHost::of(context, push, &lease, &running, clock).continuing(recorded);
     let ended = running.source(&host);
     let outcome = host.outcome();
     if let Outcome::Committed(committed) = &outcome {

@@ -13,7 +13,7 @@ use ruko_core::exit::chain;
 use ruko_core::{Fault, Hint};
 
 use crate::context::Context;
-use crate::janitor;
+use crate::{janitor, terminal};
 
 /// How long one question for a build waits at the API, in seconds.
 const ASK_SECONDS: u64 = 25;
@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, at_a_time: usize) -> Result<std::convert::I
 fn take_builds(context: &Context, at_a_time: usize) -> Result<std::convert::Infallible, Fault> {
     let running = Arc::new(Running::default());
     let mut is_away = false;
-    say("waiting for builds");
+    terminal::say_as_service("waiting for builds");
     loop {
         running.wait_for_less_than(at_a_time);
         match context.api.take_build(&TakeBuild { wait_seconds: ASK_SECONDS }) {
@@ -44,7 +44,10 @@ fn take_builds(context: &Context, at_a_time: usize) -> Result<std::convert::Infa
             }
             Err(why) => {
                 if !is_away {
-                    say(&format!("cannot ask for builds, and tries again: {}", chain(&why)));
+                    terminal::say_as_service(&format!(
+                        "cannot ask for builds, and tries again: {}",
+                        chain(&why)
+                    ));
                 }
                 is_away = true;
                 thread::sleep(PAUSE);
@@ -59,7 +62,7 @@ fn begin(config: &Path, push: &Push, running: &Arc<Running>) {
     let (push, config, running) = (push.clone(), config.to_owned(), running.clone());
     thread::spawn(move || {
         if let Err(fault) = carry_out(&config, &push) {
-            say(&format!("build {} of {}: {}", push.push, push.app.name, fault.message));
+            terminal::say_as_service(&format!("build {} of {}: {}", push.push, push.app.name, fault.message));
         }
         running.one_less();
     });
@@ -110,11 +113,6 @@ impl Running {
         *self.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.fewer.notify_one();
     }
-}
-
-/// For the admin, in the service's log.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "openruko-serve: {line}");
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ use ruko_core::message;
 use ruko_core::names::is_ref_name;
 
 use crate::container::Container;
+use crate::context::Context;
+use crate::lease::Lease;
+use crate::session::Running;
 use crate::steps::{Clock, Until};
 use crate::storage::{self, Failure};
 use crate::terminal;
@@ -123,7 +126,27 @@ pub(crate) enum Outcome {
 }
 
 impl<'a> PushHost<'a> {
-    pub(crate) fn new(
+    /// The host side of a push that has its lease and its container.
+    pub(crate) fn of(
+        context: &'a Context,
+        push: &'a Push,
+        lease: &Lease,
+        running: &'a Running,
+        clock: &Clock,
+    ) -> Self {
+        Self::new(
+            &context.api,
+            push,
+            &running.container,
+            context.config.build.env.clone(),
+            &running.ended,
+            lease.commit_sent(),
+            running.dir.path(),
+        )
+        .timed_by(clock)
+    }
+
+    fn new(
         api: &'a ApiClient,
         push: &'a Push,
         container: &'a Container,

@@ -1,6 +1,5 @@
 //! Deletes in storage what the API does not keep any more: it decides, and reaches no storage itself.
 
-use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use ruko_core::exit::chain;
 use ruko_storage::StorageUrl;
 
 use crate::context::Context;
+use crate::terminal;
 
 /// How long one question for work waits at the API, in seconds.
 const ASK_SECONDS: u64 = 25;
@@ -35,7 +35,10 @@ pub(crate) fn run(context: &Context) -> std::convert::Infallible {
             }
             Err(why) => {
                 if !is_away {
-                    say(&format!("cannot ask what to delete in storage, and tries again: {}", chain(&why)));
+                    terminal::say_as_service(&format!(
+                        "cannot ask what to delete in storage, and tries again: {}",
+                        chain(&why)
+                    ));
                 }
                 is_away = true;
                 thread::sleep(PAUSE);
@@ -55,7 +58,7 @@ fn delete(work: &StorageWork) -> Vec<String> {
         match done {
             Ok(()) => deleted.push(object.key.clone()),
             Err(why) => {
-                say(&why);
+                terminal::say_as_service(&why);
                 break;
             }
         }
@@ -71,7 +74,9 @@ fn tell(context: &Context, list: &ToList) {
     });
     let files = match files {
         Ok(files) => files,
-        Err(why) => return say(&format!("the files of storage cannot be listed: {why}")),
+        Err(why) => {
+            return terminal::say_as_service(&format!("the files of storage cannot be listed: {why}"));
+        }
     };
     for found in files.chunks(FOUND) {
         let found = StorageDone { found: found.to_vec(), ..StorageDone::default() };
@@ -80,14 +85,14 @@ fn tell(context: &Context, list: &ToList) {
                 let deleted = StorageDone { deleted: delete(&work), ..StorageDone::default() };
                 let _ = context.api.storage_work(&deleted);
             }
-            Err(why) => return say(&format!("cannot tell of the files of storage: {}", chain(&why))),
+            Err(why) => {
+                return terminal::say_as_service(&format!(
+                    "cannot tell of the files of storage: {}",
+                    chain(&why)
+                ));
+            }
         }
     }
-}
-
-/// For the admin, in the service's log.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "openruko-serve: {line}");
 }
 
 #[cfg(test)]

@@ -78,17 +78,7 @@ fn build(
     running: Running,
     clock: &Clock,
 ) -> ExitCode {
-    let env = context.config.build.env.clone();
-    let host = PushHost::new(
-        &context.api,
-        push,
-        &running.container,
-        env,
-        &running.ended,
-        lease.commit_sent(),
-        running.dir.path(),
-    )
-    .timed_by(clock);
+    let host = PushHost::of(context, push, &lease, &running, clock);
     let ended = running.git(context, request, Some(push.limits.pack_bytes), &host);
     let outcome = host.outcome();
     if let Outcome::Committed(committed) = outcome {

@@ -25,6 +25,11 @@ pub(crate) fn say(text: &str) {
     let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
+/// Says to the admin, in the log of the service that `openruko-serve builds` is.
+pub(crate) fn say_as_service(line: &str) {
+    say(&format!("openruko-serve: {line}"));
+}
+
 /// Keeps what is for the admin alone, in the system log.
 pub(crate) fn log(cause: &str) {
     let line = one_line(cause);
