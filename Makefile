@@ -41,7 +41,7 @@ LANGUAGE_PACKAGES = ruby ruby-bundler golang-go php-cli composer default-jdk-hea
   libmaven-clean-plugin-java libmaven-compiler-plugin-java libmaven-jar-plugin-java libmaven-resources-plugin-java \
   libsurefire-java
 # What building and testing openruko itself takes.
-DEV_PACKAGES   = cmake gcc libc6-dev make postgresql shellcheck python3-venv
+DEV_PACKAGES   = cmake gcc groff-base libc6-dev make postgresql shellcheck python3-venv
 # What the benchmark compares the router with. Unpacked below the target directory, not installed: as services of Debian's
 # they would start.
 BENCH_PACKAGES = nginx-light haproxy wrk sqlite3
