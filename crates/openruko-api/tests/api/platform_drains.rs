@@ -8,6 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+use nix::sys::time::{TimeVal, TimeValLike};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -58,6 +60,9 @@ fn texts_of(messages: &[String], blanks: &str) -> Vec<String> {
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Of accept(2), too: socket(7).
+    let patience = TimeVal::seconds(PATIENCE.as_secs().try_into().unwrap());
+    setsockopt(&listener, ReceiveTimeout, &patience).unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
@@ -259,7 +264,7 @@ fn http_drains_get_batches_in_logplexs_form() {
     let world = World::with_public(PRIVATE);
     let (matt, shop) = matt(&world);
     let (listener, address) = listener();
-    let requests = http(listener, None, &[200, 503, 204, 403, 200, 200, 200]);
+    let requests = http(listener, None, &[200, 503, 202, 403, 200, 200, 200]);
     let drain = add(&matt, &format!("http://u%40x:s3cret@{address}/in?key=1"));
     let mut sender = Sender::of(&world.url);
     let mut first = line(&shop, "web.1", "one");
@@ -299,6 +304,29 @@ fn http_drains_get_batches_in_logplexs_form() {
     sender.send(numbered(&shop, 5, 6));
     rest.extend(messages(&next().body));
     assert!(rest[1].ends_with("line 5\n"), "{rest:?}");
+}
+
+#[test]
+fn a_receiver_that_closes_every_connection_is_sent_what_follows_a_refusal() {
+    let world = World::with_public(PRIVATE);
+    let (matt, shop) = matt(&world);
+    let (listener, address) = listener();
+    add(&matt, &format!("http://{address}/"));
+    let mut sender = Sender::of(&world.url);
+    // Nobody answers yet, so that there is more to send the moment that each answer comes.
+    for n in 0..4 {
+        sender.send(numbered(&shop, n * 1000, n * 1000 + 1000));
+    }
+    let mut last = String::new();
+    for status in [200, 403, 200, 403].into_iter().cycle() {
+        let mut stream = BufReader::new(accept(&listener, None));
+        last.extend(messages(&request(&mut stream).unwrap().body).pop());
+        let answer = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        stream.get_mut().write_all(answer.as_bytes()).unwrap();
+        if last.contains("line 3999\n") {
+            return;
+        }
+    }
 }
 
 #[test]

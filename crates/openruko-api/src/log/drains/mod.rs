@@ -315,19 +315,21 @@ impl Drain {
 
     async fn send(&mut self, batch: &Batch) -> Result<(), Failed> {
         let id = batch.after.to_string();
-        if let Some(connection) = &mut self.connection
-            && connection.closed().now_or_never().is_none()
+        // Taken out, so that one that was seen closed, or that failed, is never looked at again.
+        if let Some(mut open) = self.connection.take()
+            && open.closed().now_or_never().is_none()
         {
-            match connection.send(&self.to, &self.row.token, &id, &batch.lines).await {
-                Err(Failed::Other(_)) => self.connection = None,
-                sent => return sent,
+            let sent = open.send(&self.to, &self.row.token, &id, &batch.lines).await;
+            if !matches!(sent, Err(Failed::Other(_))) {
+                self.connection = Some(open);
+                return sent;
             }
         }
         // What was open may have been closed since: that says nothing of a fresh one.
         let mut fresh = self.network.connect(&self.to).await?;
-        fresh.send(&self.to, &self.row.token, &id, &batch.lines).await?;
+        let sent = fresh.send(&self.to, &self.row.token, &id, &batch.lines).await;
         self.connection = Some(fresh);
-        Ok(())
+        sent
     }
 
     async fn fail(&mut self, why: &Failed) {
