@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ruko_core::{Exit, Fault, Hint};
-use ruko_http::Listener;
+use ruko_http::{Listener, vital};
 use tokio::runtime::Runtime;
 
 use crate::api::Api;
@@ -77,10 +77,10 @@ impl Server {
         if let Err(error) = drains::begin(&api).await {
             tracing::error!(cause = ruko_core::exit::chain(&error), "log drains cannot be looked up");
         }
-        let drains = tokio::spawn(drains::deliver(api.clone()));
-        let webhooks = tokio::spawn(webhooks::deliver(api.clone()));
-        let tidying = tokio::spawn(keep_tidy(api.clone()));
-        let sleeping = tokio::spawn(sleep::watch(api.clone()));
+        let drains = tokio::spawn(vital(drains::deliver(api.clone())));
+        let webhooks = tokio::spawn(vital(webhooks::deliver(api.clone())));
+        let tidying = tokio::spawn(vital(keep_tidy(api.clone())));
+        let sleeping = tokio::spawn(vital(sleep::watch(api.clone())));
         ruko_http::serve(doors, stop).await;
         tidying.abort();
         sleeping.abort();

@@ -1,7 +1,7 @@
 //! Follows the API's table of apps, and keeps a copy on disk for starts while the API is down.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -96,9 +96,9 @@ fn everything(api: &ApiClient, wait_seconds: u64) -> Result<RoutedApps, ApiClien
 }
 
 /// Writes the table to disk whenever it changed, but not all the time.
-pub(crate) async fn keep(path: &Path, mut table: watch::Receiver<Arc<Table>>) {
+pub(crate) async fn keep(path: PathBuf, mut table: watch::Receiver<Arc<Table>>) {
     while table.changed().await.is_ok() {
-        let (path, current) = (path.to_owned(), table.borrow_and_update().clone());
+        let (path, current) = (path.clone(), table.borrow_and_update().clone());
         let _ = tokio::task::spawn_blocking(move || write(&path, &current)).await;
         tokio::time::sleep(WRITE_PAUSE).await;
     }

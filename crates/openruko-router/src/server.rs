@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::Router as Pages;
 use axum::routing::get;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use ruko_core::{Exit, Fault, Hint};
+use ruko_core::{Exit, Fault, Hint, Vital};
+use ruko_http::vital;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -62,25 +63,22 @@ async fn serve(mut settings: Settings, places: usize, upgrade: bool) -> Result<E
     };
     let router = Arc::new(Router::new(settings.clone(), settings.api(), table.clone()));
     start_threads(&router, sender);
-    tokio::spawn(router.clone().tell_activity());
-    tokio::spawn(router.clone().sweep());
+    tokio::spawn(vital(router.clone().tell_activity()));
+    tokio::spawn(vital(router.clone().sweep()));
     watch_certificates(tls.clone())?;
-    let copy = tokio::spawn({
-        let path = settings.state_file.clone();
-        async move { keep(&path, table).await }
-    });
+    let copy = tokio::spawn(vital(keep(settings.state_file.clone(), table)));
 
     let listening = sockets.describe();
     let handed = sockets.offer(&settings.state_file)?;
     let room = room(places);
     let door = |tls| Arc::new(Door { router: router.clone(), tls, room: room.clone(), places });
     let mut doors = JoinSet::new();
-    doors.spawn(door(None).keep_open(sockets.http));
+    doors.spawn(vital(door(None).keep_open(sockets.http)));
     if let (Some(tls), Some(listener)) = (tls, sockets.https) {
-        doors.spawn(door(Some(tls)).keep_open(listener));
+        doors.spawn(vital(door(Some(tls)).keep_open(listener)));
     }
     if let Some(listener) = sockets.metrics {
-        tokio::spawn(serve_metrics(router.clone(), listener));
+        tokio::spawn(vital(serve_metrics(router.clone(), listener)));
     }
     predecessor.relieve();
     for line in listening {
@@ -105,20 +103,26 @@ async fn serve(mut settings: Settings, places: usize, upgrade: bool) -> Result<E
 /// The two that talk to the API with calls that may take long.
 fn start_threads(router: &Arc<Router>, table: watch::Sender<Arc<crate::table::Table>>) {
     let (followed, logged) = (router.clone(), router.clone());
-    std::thread::spawn(move || follow(&followed.api, &table, &followed.heard));
-    std::thread::spawn(move || logged.lines.send(&logged.api));
+    std::thread::spawn(move || {
+        let _vital = Vital;
+        follow(&followed.api, &table, &followed.heard);
+    });
+    std::thread::spawn(move || {
+        let _vital = Vital;
+        logged.lines.send(&logged.api);
+    });
 }
 
 /// Looks for new certificates at SIGHUP.
 fn watch_certificates(tls: Option<Tls>) -> Result<(), Fault> {
     let mut hangup = signal(SignalKind::hangup()).fault("cannot listen to signals")?;
-    tokio::spawn(async move {
+    tokio::spawn(vital(async move {
         while hangup.recv().await.is_some() {
             if let Some(tls) = &tls {
                 tls.look();
             }
         }
-    });
+    }));
     Ok(())
 }
 

@@ -106,10 +106,10 @@ pub(crate) fn send_last(fault: &Fault) {
 pub(crate) fn tell_of_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        usual(panic);
         let place = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line()));
         let place = place.unwrap_or_default();
         send_last(&Fault::refused(format!("the program that keeps the container has a defect{place}")));
+        usual(panic);
     }));
 }
 

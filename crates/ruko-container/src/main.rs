@@ -1,5 +1,6 @@
 //! `ruko-container`: see the library.
 
 fn main() -> std::process::ExitCode {
+    ruko_core::end_at_panic();
     ruko_container::main(std::env::args_os())
 }

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod container;
+mod defect;
 pub mod dyno;
 pub mod email;
 pub mod exit;
@@ -13,6 +14,7 @@ pub mod message;
 pub mod names;
 pub mod stack;
 
+pub use defect::{Vital, end_at_panic};
 pub use email::{BadEmailAddress, EmailAddress};
 pub use exit::{Exit, Fault, Hint, report};
 pub use hex::hex;

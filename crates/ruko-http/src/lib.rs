@@ -16,6 +16,6 @@ mod tls;
 
 pub use address::{ClientAddress, is_trusted, network};
 pub use places::{Full, Place, Places};
-pub use process::{log_to_stderr, told_to_stop};
+pub use process::{log_to_stderr, told_to_stop, vital};
 pub use server::{Bounds, Listen, Listener, serve};
 pub use tls::Certificate;

@@ -1,11 +1,16 @@
 //! From an address to connections that are answered, and to their end.
 
+use std::panic::AssertUnwindSafe;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,6 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::address::{ClientAddress, is_trusted, network};
 use crate::places::Places;
+use crate::process::vital;
 use crate::silent::{Entry, Silent, silence};
 use crate::tls::Tls;
 
@@ -121,7 +127,7 @@ pub async fn serve(doors: Vec<(Listener, Router)>, stop: impl Future<Output = ()
     let (sender, stopping) = watch::channel(());
     let mut open: JoinSet<()> = doors
         .into_iter()
-        .map(|(listener, router)| keep_open(Door::new(listener, router), stopping.clone()))
+        .map(|(listener, router)| vital(keep_open(Door::new(listener, router), stopping.clone())))
         .collect();
     stop.await;
     let _ = sender.send(());
@@ -202,9 +208,16 @@ where
         heard.leave();
         let client = ClientAddress::of(peer, request.headers(), &shared.trusted_proxies);
         request.extensions_mut().insert(client);
-        shared.router.call(request)
+        let answer = AssertUnwindSafe(shared.router.call(request)).catch_unwind();
+        async { answer.await.unwrap_or_else(|_| Ok(defect())) }
     });
     let _ = watcher.watch(door.http.serve_connection(TokioIo::new(stream), service)).await;
+}
+
+/// What is answered to a request that met a defect; the log says which. The form is that of every error of the APIs.
+fn defect() -> Response {
+    const BODY: &str = r#"{"id":"internal_server_error","message":"The server failed; its log says why."}"#;
+    (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "application/json")], BODY).into_response()
 }
 
 /// The next connection, once there is room for it.

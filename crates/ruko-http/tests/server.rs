@@ -26,7 +26,11 @@ fn listen(bounds: Bounds) -> Listen {
 fn router(name: &'static str) -> Router {
     let who =
         |Extension(ClientAddress(address)): Extension<ClientAddress>| async move { address.to_string() };
-    Router::new().route("/name", get(async move || name)).route("/who", get(who))
+    Router::new().route("/name", get(async move || name)).route("/who", get(who)).route("/defect", get(defect))
+}
+
+async fn defect() -> &'static str {
+    panic!("a defect")
 }
 
 fn start(runtime: &Runtime, listen: &Listen) -> SocketAddr {
@@ -43,6 +47,13 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 fn ask(stream: &mut TcpStream, path: &str, headers: &str) -> String {
+    let (head, body) = answer(stream, path, headers);
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    body
+}
+
+/// Head, in lower case, and body.
+fn answer(stream: &mut TcpStream, path: &str, headers: &str) -> (String, String) {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes()).unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
@@ -51,11 +62,21 @@ fn ask(stream: &mut TcpStream, path: &str, headers: &str) -> String {
         answer.extend(byte);
     }
     let head = String::from_utf8(answer).unwrap().to_lowercase();
-    assert!(head.starts_with("http/1.1 200"), "{head}");
     let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
-    String::from_utf8(body).unwrap()
+    (head, String::from_utf8(body).unwrap())
+}
+
+#[test]
+fn a_defect_is_told_to_who_met_it_and_nobody_else_is_cut_off() {
+    let runtime = Runtime::new().unwrap();
+    let address = start(&runtime, &listen(Bounds::default()));
+    let (mut one, mut other) = (connect(address), connect(address));
+    assert_eq!(ask(&mut other, "/name", ""), "first");
+    let (head, body) = answer(&mut one, "/defect", "");
+    assert!(head.starts_with("http/1.1 500") && body.contains("internal_server_error"), "{head}{body}");
+    assert_eq!((ask(&mut one, "/name", ""), ask(&mut other, "/name", "")), ("first".into(), "first".into()));
 }
 
 #[test]

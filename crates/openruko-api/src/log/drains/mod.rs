@@ -128,8 +128,9 @@ async fn agree(
 ) -> Sql<()> {
     let drains = log_drains::all(&mut *api.store.read().await?).await?;
     let there: HashSet<&String> = drains.iter().map(|drain| &drain.id).collect();
+    // One that has ended met a defect, and begins anew.
     running.retain(|id, task| {
-        let stays = there.contains(id);
+        let stays = there.contains(id) && !task.is_finished();
         if !stays {
             task.abort();
         }
