@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures_util::{Stream, StreamExt, stream};
-use nix::sys::statvfs::statvfs;
 use ruko_api_types::Stored;
 use ruko_http::{Place, Places};
+use ruko_sys::Space;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use ulid::Ulid;
@@ -127,9 +127,7 @@ impl Uploads {
     }
 
     fn require_room(&self) -> Result<(), Refused> {
-        let disk = statvfs(&self.dir).map_err(io::Error::from)?;
-        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-        if free < RESERVE { Err(Refused::NoRoom) } else { Ok(()) }
+        if Space::at(&self.dir)?.free < RESERVE { Err(Refused::NoRoom) } else { Ok(()) }
     }
 
     /// The bytes of a tarball; none when it is gone.

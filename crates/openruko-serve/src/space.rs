@@ -2,14 +2,13 @@
 //! anything.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::statvfs::statvfs;
 use ruko_api_types::Push;
 use ruko_core::Fault;
 use ruko_core::config::Config;
 use ruko_core::message::bytes;
+use ruko_sys::Space;
 
 use crate::session::Cut;
 
@@ -47,10 +46,7 @@ struct Place {
     /// For the admin.
     path: PathBuf,
     /// Its file system: what several places have in common is counted once.
-    device: u64,
-    /// Bytes and files that are free there. Some file systems do not count files.
-    free: u64,
-    free_files: Option<u64>,
+    space: Space,
     /// Bytes that may be written.
     needs: u64,
 }
@@ -95,15 +91,16 @@ fn places(config: &Config, wanted: Wanted<'_>) -> Vec<Place> {
 /// The first file system that has not what its places need together, and the reserve beside.
 fn shortage(places: &[Place], reserve: u64) -> Option<Shortage> {
     places.iter().find_map(|place| {
-        let beside = || places.iter().filter(|other| other.device == place.device);
+        let Space { device, free, free_files, .. } = place.space;
+        let beside = || places.iter().filter(|other| other.space.device == device);
         let needed = beside().map(|other| other.needs).fold(reserve, u64::saturating_add);
-        let files = place.free_files.filter(|&free| free < FILES);
-        (place.free < needed || files.is_some()).then(|| Shortage {
+        let files = free_files.filter(|&free| free < FILES);
+        (free < needed || files.is_some()).then(|| Shortage {
             names: beside().map(|other| other.name).collect::<Vec<_>>().join(" and "),
             path: place.path.clone(),
-            free: place.free,
+            free,
             needed,
-            files: if place.free < needed { None } else { files },
+            files: if free < needed { None } else { files },
         })
     })
 }
@@ -128,13 +125,7 @@ fn refusal(short: &Shortage) -> Cut {
 }
 
 fn look(name: &'static str, path: &Path, needs: u64) -> Option<Place> {
-    // What is made on demand will be where its parent is.
-    let there = path.ancestors().find(|path| path.exists())?;
-    let device = fs::metadata(there).ok()?.dev();
-    let stat = statvfs(there).ok()?;
-    let free = stat.blocks_available().saturating_mul(stat.fragment_size());
-    let free_files = (stat.files() > 0).then(|| stat.files_available());
-    Some(Place { name, path: path.to_owned(), device, free, free_files, needs })
+    Some(Place { name, path: path.to_owned(), space: Space::at(path).ok()?, needs })
 }
 
 fn size(url: &str) -> Option<u64> {
@@ -152,7 +143,8 @@ mod tests {
     use super::*;
 
     fn place(name: &'static str, device: u64, free: u64, needs: u64) -> Place {
-        Place { name, path: format!("/{name}").into(), device, free, free_files: None, needs }
+        let space = Space { device, free, ..Space::default() };
+        Place { name, path: format!("/{name}").into(), space, needs }
     }
 
     #[test]
@@ -167,7 +159,8 @@ mod tests {
 
     #[test]
     fn files_can_be_missing_too() {
-        let crowded = Place { free_files: Some(3), ..place("a", 1, 100, 0) };
+        let mut crowded = place("a", 1, 100, 0);
+        crowded.space.free_files = Some(3);
         let Cut::Because { fault, detail } = refusal(&shortage(&[crowded], 1).unwrap()) else { panic!() };
         assert!(fault.message.contains("room for 3 files is free, and room for 1000"), "{}", fault.message);
         assert!(detail.unwrap().contains("`/a`"));

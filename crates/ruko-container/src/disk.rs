@@ -8,8 +8,7 @@ use std::path::Path;
 use ruko_core::message::bytes;
 use ruko_core::{Fault, Hint};
 use ruko_lxc::{System, Tools};
-use ruko_sys::{AtPath, LoopDevice};
-use rustix::fs::statvfs;
+use ruko_sys::{AtPath, LoopDevice, Space};
 use rustix::mount::{MountFlags, mount};
 
 /// Nothing on this file system outlives the container, so nothing is paid for durability: no journal, no
@@ -22,8 +21,7 @@ const MOUNT: &CStr = c"nobarrier,noinit_itable";
 /// sparse images is not counted: most builds use a small part of theirs, and a small machine could run
 /// only few of them if all of it were set aside.
 pub(crate) fn check_space(dir: &Path, reserve: u64) -> Result<(), Fault> {
-    let stat = statvfs(dir).map_err(std::io::Error::from).at("look at", dir)?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let Space { free, .. } = Space::at(dir).at("look at", dir)?;
     if free >= reserve {
         return Ok(());
     }
@@ -55,6 +53,7 @@ pub(crate) fn make(point: &Path, image: &Path, size: u64) -> Result<(), Fault> {
 /// Whether less than a hundredth is left of the bytes or the files.
 pub(crate) fn is_full(point: &Path) -> bool {
     let nearly = |free: u64, all: u64| free < all / 100;
-    statvfs(point)
-        .is_ok_and(|stat| nearly(stat.f_bavail, stat.f_blocks) || nearly(stat.f_favail, stat.f_files))
+    Space::at(point).is_ok_and(|space| {
+        nearly(space.free, space.size) || space.free_files.is_some_and(|free| nearly(free, space.files))
+    })
 }

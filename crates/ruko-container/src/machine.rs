@@ -82,7 +82,7 @@ impl<'a> Machine<'a> {
         work: &'a Work,
         host_key: Option<&Path>,
     ) -> Result<Self, Fault> {
-        disk::check_space(existing(&settings.state_dir), settings.reserve_bytes)?;
+        disk::check_space(&settings.state_dir, settings.reserve_bytes)?;
         let slot = Slot::take(settings, layout)?;
         let entry = Entry::create(settings, &order.name)?;
         let mut machine = Self { settings, layout, order, work, slot, entry, running: None };
@@ -414,11 +414,6 @@ impl Running {
         self.child.wait()?;
         Ok(())
     }
-}
-
-/// The nearest directory that is there already.
-fn existing(path: &Path) -> &Path {
-    path.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"))
 }
 
 #[cfg(test)]

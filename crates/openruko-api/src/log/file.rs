@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::statvfs::statvfs;
+use ruko_sys::Space;
 
 use super::line::Line;
 
@@ -168,9 +168,8 @@ impl Content {
 
 /// Whether the disk has room for logs.
 pub(super) fn require_room(dir: &Path) -> io::Result<()> {
-    let disk = statvfs(dir).map_err(io::Error::from)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
-    if bytes(disk.blocks_available()) < RESERVE.min(bytes(disk.blocks()) / 20) {
+    let Space { free, size, .. } = Space::at(dir)?;
+    if free < RESERVE.min(size / 20) {
         return Err(io::ErrorKind::StorageFull.into());
     }
     Ok(())

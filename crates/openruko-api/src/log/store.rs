@@ -5,7 +5,7 @@
 //! at which it first opened the log, in microseconds, so that they do even where the last lines before were lost.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{Flock, FlockArg};
 use ruko_api_types::log::LogSource;
+use ruko_sys::Lock;
 use tokio::sync::Notify;
 
 use super::file::{self, Content, Files, Opened, Record, SEGMENT};
@@ -54,7 +54,7 @@ pub(crate) struct Logs {
 /// The directory; nobody else writes into it.
 struct Dir {
     path: PathBuf,
-    _lock: Flock<File>,
+    _lock: Lock,
 }
 
 #[derive(Default)]
@@ -513,11 +513,8 @@ impl Dir {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let file = File::create(path.join("lock"))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-            nix::Error::EWOULDBLOCK => io::Error::other("another openruko-api uses it"),
-            errno => errno.into(),
-        })?;
+        let lock = Lock::try_take(&path.join("lock")).map_err(io::Error::other)?;
+        let lock = lock.ok_or_else(|| io::Error::other("another openruko-api uses it"))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ruko_core::config::Ipv4Net;
 use ruko_core::message::bytes;
 use ruko_lxc::idrange;
+use ruko_sys::Space;
 
 use super::finding::{Finding, Seen};
 
@@ -312,32 +313,24 @@ pub(super) fn secret(path: &Path, owned: &Seen<Owned>) -> Finding {
     }
 }
 
-/// What is free on a file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Free {
-    pub(super) bytes: u64,
-    /// None where the file system does not count files.
-    pub(super) files: Option<u64>,
-}
-
 /// Below the reserve nothing is accepted; a little above it is soon.
-pub(super) fn space(path: &Path, free: &Seen<Free>, reserve: u64) -> Finding {
+pub(super) fn space(path: &Path, space: &Seen<Space>, reserve: u64) -> Finding {
     let check = format!("disk of {}", path.display());
-    let free = match free {
+    let Space { free, free_files, .. } = match space {
         Err(why) => return Finding::unseen(check, why),
-        Ok(free) => *free,
+        Ok(space) => *space,
     };
-    let room = match free.files {
-        Some(files) => format!("{} and {files} files are free", bytes(free.bytes)),
-        None => format!("{} are free", bytes(free.bytes)),
+    let room = match free_files {
+        Some(files) => format!("{} and {files} files are free", bytes(free)),
+        None => format!("{} are free", bytes(free)),
     };
-    let few = |least: u64| free.files.is_some_and(|files| files < least);
+    let few = |least: u64| free_files.is_some_and(|files| files < least);
     let mend = "make room there, or lower `reserve_bytes`";
-    if free.bytes < reserve || few(1000) {
+    if free < reserve || few(1000) {
         let found = format!("{room}, and {} and 1000 files are kept in reserve", bytes(reserve));
         return Finding::failed(check, found, mend);
     }
-    if free.bytes < reserve.saturating_mul(2) || few(10_000) {
+    if free < reserve.saturating_mul(2) || few(10_000) {
         return Finding::warning(
             check,
             format!("{room}, which is little beyond the reserve of {}", bytes(reserve)),
@@ -504,7 +497,7 @@ mod tests {
 
     #[test]
     fn little_room_is_a_warning_and_less_than_the_reserve_a_failure() {
-        let free = |bytes, files| Ok(Free { bytes, files });
+        let free = |free, free_files| Ok(Space { free, free_files, ..Space::default() });
         let path = Path::new("/srv");
         assert_eq!(space(path, &free(3 << 30, None), 1 << 30).state, Fine);
         assert_eq!(space(path, &free(3 << 29, None), 1 << 30).state, Warning);

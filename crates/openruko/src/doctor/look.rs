@@ -7,17 +7,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::statvfs::statvfs;
 use nix::unistd::Uid;
 use ruko_core::config::Ipv4Net;
 use ruko_core::exit::{chain, one_line};
 use ruko_lxc::cgroup::{Layout, Version};
-use ruko_sys::Tool;
+use ruko_sys::{Space, Tool};
 use ruko_sys::tool::SAFE_PATH;
 use serde::Deserialize;
 
 use super::finding::Seen;
-use super::judge::{Free, Owned};
+use super::judge::Owned;
 
 /// How long a service may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -138,11 +137,8 @@ pub(super) fn with_parents(path: &Path) -> Seen<Vec<Owned>> {
 }
 
 /// What is free where a path is, or will be.
-pub(super) fn free(path: &Path) -> Seen<Free> {
-    let there = path.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/"));
-    let stat = statvfs(there).map_err(|why| format!("`{}`: {why}", path.display()))?;
-    let bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
-    Ok(Free { bytes, files: (stat.files() > 0).then(|| stat.files_available()) })
+pub(super) fn free(path: &Path) -> Seen<Space> {
+    Space::at(path).map_err(|why| format!("`{}`: {why}", path.display()))
 }
 
 /// Whether the clock follows others, by who knows it here.
