@@ -297,8 +297,14 @@ fn sha256_is_refused_in_words(world: &World) {
         let git = |args: &[&str]| run(with(&git, &dev, scratch.path()).args(args));
         assert!(git(&["init", "-q", "--object-format=sha256", "-b", "main"]).ok);
         assert!(git(&["commit", "-q", "--allow-empty", "-m", "x"]).ok);
-        let refused = git(&["push", &dev.remote("sha-app"), "main"]);
-        assert!(!refused.ok && refused.seen.contains("only SHA-1 ones are taken"), "{}", refused.seen);
+        // It hangs up in the middle of what it is offered. When the rest of that arrives later, OpenSSH finds nobody who
+        // reads it, and drops what is said on stderr as well (eow@openssh.com in its PROTOCOL): rare, and not ours.
+        let told = (0..5).any(|_| {
+            let refused = git(&["push", &dev.remote("sha-app"), "main"]);
+            assert!(!refused.ok, "{}", refused.seen);
+            refused.seen.contains("only SHA-1 ones are taken")
+        });
+        assert!(told, "nobody says why");
     }
     assert_eq!(world.admin_json(&["builds", "sha-app"]).as_array().unwrap().len(), 0);
     assert!(world.lease("sha-app").is_none());
@@ -444,7 +450,7 @@ fn another_app_is_a_submodule_for_those_who_may_read_it(world: &World) {
     // What the app's own code asks of the host comes too late.
     let ask = "python3 - <<'END'\nimport socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('/app/tmp/host.sock')\n\
                b = b'{\"request\":\"submodule-get\",\"app\":\"lib-app\"}'\ns.sendall(b'J' + len(b).to_bytes(4, 'big') + b)\n\
-               print('TOLD', s.recv(1000))\nEND\n";
+               f = s.makefile('rb')\nprint('TOLD', f.read(int.from_bytes(f.read(5)[1:], 'big')))\nEND\n";
     let files = crate::builds::app_that_builds_with(ask);
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     repo.git(&["fetch", "-q", &dev.remote("super-app"), "main"]);

@@ -1,6 +1,6 @@
 //! Records: one type byte, four bytes of length, the payload.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,9 +21,19 @@ fn invalid(why: impl Into<String>) -> io::Error {
 
 fn write(to: &mut impl Write, kind: u8, payload: &[u8]) -> io::Result<()> {
     let length = u32::try_from(payload.len()).map_err(|_| invalid("a record is too long"))?;
-    to.write_all(&[kind])?;
-    to.write_all(&length.to_be_bytes())?;
-    to.write_all(payload)
+    let mut head = [kind, 0, 0, 0, 0];
+    head[1..].copy_from_slice(&length.to_be_bytes());
+    // Each write is a packet of ssh: a small record is one.
+    let mut rest = &mut [IoSlice::new(&head), IoSlice::new(payload)][..];
+    while !rest.is_empty() {
+        match to.write_vectored(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Reads the head of a record; none at a clean end of the stream.
@@ -148,5 +158,51 @@ impl<R: Read> Read for ObjectReader<'_, R> {
         }
         self.left -= count;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes at a time, and counts the times; every other time it is interrupted.
+    struct Narrow {
+        width: usize,
+        taken: Vec<u8>,
+        times: usize,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.write_vectored(&[IoSlice::new(bytes)])
+        }
+
+        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.times += 1;
+            if self.times.is_multiple_of(2) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let there = slices.iter().flat_map(|slice| slice.iter().copied());
+            let before = self.taken.len();
+            self.taken.extend(there.take(self.width));
+            Ok(self.taken.len() - before)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_write_and_whole_if_it_takes_more() {
+        for width in [1, 3, 5, 6, 64] {
+            let mut to = Narrow { width, taken: Vec::new(), times: 0 };
+            send(&mut to, &"word").unwrap();
+            assert_eq!(receive::<String>(&mut &to.taken[..]).unwrap().unwrap(), "word");
+            assert_eq!(to.times == 1, width == 64, "{} of {width} bytes", to.times);
+        }
+        let mut to = Narrow { width: 4, taken: Vec::new(), times: 0 };
+        write(&mut to, END, b"").unwrap();
+        assert_eq!(to.taken, b"E\0\0\0\0");
     }
 }

@@ -1,7 +1,7 @@
 //! From an address to connections that are answered, and to their end.
 
-use std::panic::AssertUnwindSafe;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;

@@ -26,7 +26,10 @@ fn listen(bounds: Bounds) -> Listen {
 fn router(name: &'static str) -> Router {
     let who =
         |Extension(ClientAddress(address)): Extension<ClientAddress>| async move { address.to_string() };
-    Router::new().route("/name", get(async move || name)).route("/who", get(who)).route("/defect", get(defect))
+    Router::new()
+        .route("/name", get(async move || name))
+        .route("/who", get(who))
+        .route("/defect", get(defect))
 }
 
 async fn defect() -> &'static str {

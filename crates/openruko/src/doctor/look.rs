@@ -11,8 +11,8 @@ use nix::unistd::Uid;
 use ruko_core::config::Ipv4Net;
 use ruko_core::exit::{chain, one_line};
 use ruko_lxc::cgroup::{Layout, Version};
-use ruko_sys::{Space, Tool};
 use ruko_sys::tool::SAFE_PATH;
+use ruko_sys::{Space, Tool};
 use serde::Deserialize;
 
 use super::finding::Seen;
