@@ -2,6 +2,7 @@
 //! without commit.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use ruko_api_types::{Access, Fetch};
 use ruko_core::{ContainerName, Fault, UserName};
@@ -34,8 +35,8 @@ pub(crate) fn run(
     });
     match started {
         Ok((running, _slot)) => {
-            let host = FetchHost { layers: &repo, stored: &stored };
-            Ok(running.git(context, request, None, &host).map_or_else(end, passed_on))
+            let host = Arc::new(FetchHost { layers: repo, stored });
+            Ok(running.git(context, request, None, host).map_or_else(end, passed_on))
         }
         Err(cut) => not_started(cut),
     }

@@ -32,8 +32,8 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Starts the process that does it. It inherits the container's life-line and the directory's lock.
-    pub(crate) fn hand_over(&self, container: Container, dir: &RuntimeDir) -> io::Result<()> {
-        let lifeline = container.into_lifeline().ok_or_else(|| io::Error::other("the container is gone"))?;
+    pub(crate) fn hand_over(&self, container: &Container, dir: &RuntimeDir) -> io::Result<()> {
+        let lifeline = container.take_lifeline().ok_or_else(|| io::Error::other("the container is gone"))?;
         let mut finisher = Command::new(std::env::current_exe()?)
             .arg("finish")
             .env_clear()

@@ -1,6 +1,7 @@
 //! A push: authorized, leased, built in a container, committed.
 
 use std::process::{ExitCode, ExitStatus};
+use std::sync::Arc;
 
 use ruko_api_types::push_log::Step;
 use ruko_api_types::{Access, Committed, Push};
@@ -41,6 +42,7 @@ pub(crate) fn run(
         return Ok(Exit::Refused.into());
     };
     clock.ended(Step::Lease);
+    let push = Arc::new(push);
     let lease = Lease::keep(&context.api, &push, session.events.sender());
     match container(context, session, &push, &clock) {
         Ok((running, _slot)) => Ok(build(context, request, &push, lease, running, &clock)),
@@ -73,13 +75,13 @@ fn container(
 fn build(
     context: &Context,
     request: &Request,
-    push: &Push,
+    push: &Arc<Push>,
     lease: Lease,
     running: Running,
     clock: &Clock,
 ) -> ExitCode {
-    let host = PushHost::of(context, push, &lease, &running, clock);
-    let ended = running.git(context, request, Some(push.limits.pack_bytes), &host);
+    let host = Arc::new(PushHost::of(context, push, &lease, &running, clock));
+    let ended = running.git(context, request, Some(push.limits.pack_bytes), host.clone());
     let outcome = host.outcome();
     if let Outcome::Committed(committed) = outcome {
         let _told = clock.tell_committed(&context.api, &push.push, &committed);
@@ -133,7 +135,7 @@ pub(crate) fn finish(push: &Push, running: Running, committed: &Committed) {
         cache_max_bytes: push.limits.disk_bytes,
     };
     // The container may be gone already. Without it there is no cache, which costs time only.
-    if plan.hand_over(running.container, &running.dir).is_ok() {
+    if plan.hand_over(&running.container, &running.dir).is_ok() {
         running.dir.hand_over();
     }
 }

@@ -6,8 +6,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,9 @@ use crate::runtime_dir::RuntimeDir;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long the keeper may take to say why the container ended under git.
 const REASON_WITHIN: Duration = Duration::from_secs(5);
+/// How long is waited for what the host side is still doing when git has ended. Storage may take hours: an upload that
+/// nobody waits for any more ends with this process.
+const DONE_WITHIN: Duration = Duration::from_secs(1);
 /// A container needs two connections; more than this are closed at once.
 const MAX_CONNECTIONS: usize = 16;
 
@@ -48,9 +52,9 @@ pub(crate) struct Session {
 /// A session whose container answers.
 pub(crate) struct Running {
     /// Set when git has ended, or was ended: nobody waits for an answer any more.
-    pub(crate) ended: AtomicBool,
+    pub(crate) ended: Arc<AtomicBool>,
     pub(crate) dir: RuntimeDir,
-    pub(crate) container: Container,
+    pub(crate) container: Arc<Container>,
     pub(crate) events: Events,
     pub(crate) endpoint: Endpoint,
 }
@@ -167,7 +171,7 @@ impl Session {
         // A keeper that has ended says why as its last word.
         let _ = container.start(&spec);
         let endpoint = wait_until_ready(&events, name)?;
-        Ok(Running { ended: AtomicBool::new(false), dir, container, events, endpoint })
+        Ok(Running { ended: Arc::default(), dir, container: Arc::new(container), events, endpoint })
     }
 }
 
@@ -223,44 +227,58 @@ fn cut(event: Event) -> Cut {
 
 impl Running {
     /// Runs a git service with the client's stdin, stdout and stderr, while the host side answers the
-    /// container. Returns when git has ended, or when something ends it; by then the host side has
-    /// finished with whatever it was asked.
+    /// container. Returns when git has ended, or when something ends it, whatever the host side still waits for.
     pub(crate) fn git(
         &self,
         context: &Context,
         request: &Request,
         max_pack_bytes: Option<u64>,
-        host: &dyn Host,
+        host: Arc<dyn Host + Send + Sync>,
     ) -> Result<ExitStatus, Cut> {
         let protocol = context.git_protocol.as_deref();
         self.work(Work::Git { request, protocol, max_pack_bytes }, host)
     }
 
     /// Builds a tarball; otherwise as [`Running::git`].
-    pub(crate) fn source(&self, host: &dyn Host) -> Result<ExitStatus, Cut> {
+    pub(crate) fn source(&self, host: Arc<dyn Host + Send + Sync>) -> Result<ExitStatus, Cut> {
         self.work(Work::Source, host)
     }
 
-    fn work(&self, work: Work<'_>, host: &dyn Host) -> Result<ExitStatus, Cut> {
+    fn work(&self, work: Work<'_>, host: Arc<dyn Host + Send + Sync>) -> Result<ExitStatus, Cut> {
         let socket = self.dir.join("host.sock");
         let listener = UnixListener::bind(&socket).map_err(|why| Cut::not_started(chain(&why)))?;
-        let (listener, ended) = (&listener, &self.ended);
-        thread::scope(|scope| {
-            scope.spawn(move || answer_connections(listener, host, ended));
-            let outcome = self.run(work, &socket);
-            self.ended.store(true, Ordering::Release);
-            if outcome.is_err() {
-                // The container goes now, whatever the host side is still waiting for.
-                self.container.let_go();
-            }
-            // Wakes the thread that waits for connections.
-            let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
-            outcome
-        })
+        let git = self.spawn(work, &socket).map_err(|fault| {
+            self.container.let_go();
+            Cut::not_started(fault.message)
+        })?;
+        self.attend(git, listener, host)
     }
 
-    fn run(&self, work: Work<'_>, socket: &Path) -> Result<ExitStatus, Cut> {
-        let mut git = self.spawn(work, socket).map_err(|fault| Cut::not_started(fault.message))?;
+    /// Answers the container until git has ended, or something ends it.
+    pub(crate) fn attend(
+        &self,
+        git: Child,
+        listener: UnixListener,
+        host: Arc<dyn Host + Send + Sync>,
+    ) -> Result<ExitStatus, Cut> {
+        let (listener, ended) = (Arc::new(listener), self.ended.clone());
+        let (at_work, done) = mpsc::channel();
+        let listening = listener.clone();
+        thread::spawn(move || answer_connections(&listening, &host, &ended, &at_work));
+        let outcome = self.until_ended(git);
+        self.ended.store(true, Ordering::Release);
+        if outcome.is_err() {
+            // The container goes now, whatever the host side is still waiting for.
+            self.container.let_go();
+        }
+        // Wakes the thread that waits for connections.
+        let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
+        // Nothing is ever sent: it closes when all of them are done.
+        let _ = done.recv_timeout(DONE_WITHIN);
+        outcome
+    }
+
+    fn until_ended(&self, mut git: Child) -> Result<ExitStatus, Cut> {
         let words = git.stderr.take().map(|words| thread::spawn(move || pass_words_on(words)));
         report_end(&git, self.events.sender());
         let outcome = match self.events.next() {
@@ -322,29 +340,60 @@ fn report_end(child: &Child, events: Sender<Event>) {
     });
 }
 
-/// Answers every connection of a container, a thread each, up to a bound.
-fn answer_connections(listener: &UnixListener, host: &dyn Host, ended: &AtomicBool) {
-    let open = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for connection in listener.incoming() {
-            if ended.load(Ordering::Acquire) {
-                return;
-            }
-            let Ok(connection) = connection else {
-                // Too many open files: the others have to end first.
-                thread::sleep(Duration::from_millis(100));
-                continue;
-            };
-            if open.fetch_add(1, Ordering::AcqRel) >= MAX_CONNECTIONS {
-                open.fetch_sub(1, Ordering::AcqRel);
-                continue;
-            }
-            let open = &open;
-            scope.spawn(move || {
-                // A connection that breaks is the container's loss: it gets no answer.
-                let _ = ruko_channel::serve(&connection, host);
-                open.fetch_sub(1, Ordering::AcqRel);
-            });
+/// Answers every connection of a container, a thread each, up to a bound. `at_work` is held by each of them.
+fn answer_connections(
+    listener: &UnixListener,
+    host: &Arc<dyn Host + Send + Sync>,
+    ended: &AtomicBool,
+    at_work: &Sender<()>,
+) {
+    let open = Arc::new(AtomicUsize::new(0));
+    for connection in listener.incoming() {
+        if ended.load(Ordering::Acquire) {
+            return;
         }
-    });
+        let Ok(connection) = connection else {
+            // Too many open files: the others have to end first.
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        if open.fetch_add(1, Ordering::AcqRel) >= MAX_CONNECTIONS {
+            open.fetch_sub(1, Ordering::AcqRel);
+            continue;
+        }
+        let (open, host, at_work) = (open.clone(), host.clone(), at_work.clone());
+        thread::spawn(move || {
+            // A connection that breaks is the container's loss: it gets no answer.
+            let _ = ruko_channel::serve(&connection, &*host);
+            open.fetch_sub(1, Ordering::AcqRel);
+            drop(at_work);
+        });
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A session whose container never says anything.
+    pub(crate) fn running(parent: &Path) -> Running {
+        let events = Events::of_test();
+        let container = Container::keeper(&["cat".to_owned()], events.sender()).unwrap();
+        let endpoint = Endpoint {
+            container: ContainerName::generate("test"),
+            address: std::net::Ipv4Addr::LOCALHOST,
+            port: 1,
+            user: "build".into(),
+            host_key: String::new(),
+        };
+        let dir = RuntimeDir::create(parent).unwrap();
+        Running { ended: Arc::default(), dir, container: Arc::new(container), events, endpoint }
+    }
+
+    /// What stands for the ssh that runs git.
+    pub(crate) fn git(script: &str) -> Child {
+        let mut sh = std::process::Command::new("sh");
+        sh.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        sh.spawn().unwrap()
+    }
 }
