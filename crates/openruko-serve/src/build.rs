@@ -89,6 +89,7 @@ fn build(
         }
     };
     lease.give_back(reason);
+    running.end();
     drop(clock.tell_failed(&context.api, &push.push));
     Exit::Refused
 }

@@ -8,7 +8,7 @@ use ruko_api_types::{Access, Fetch};
 use ruko_core::{ContainerName, Fault, UserName};
 
 use crate::context::Context;
-use crate::ending::{api_down, denied, end, not_begun, not_started, passed_on};
+use crate::ending::{Ending, api_down, denied, not_begun, not_started};
 use crate::events::Events;
 use crate::host::FetchHost;
 use crate::queue::Kind;
@@ -34,9 +34,15 @@ pub(crate) fn run(
         Ok((session.start(ContainerName::generate("fetch"), Base { template, stack }, &limits)?, slot))
     });
     match started {
-        Ok((running, _slot)) => {
+        Ok((running, slot)) => {
             let host = Arc::new(FetchHost { layers: repo, stored });
-            Ok(running.git(context, request, None, host).map_or_else(end, passed_on))
+            let ending = match running.git(context, request, None, host) {
+                Ok(status) => Ending::git(status),
+                Err(cut) => Ending::cut(&cut),
+            };
+            running.end();
+            drop(slot);
+            Ok(ending.tell())
         }
         Err(cut) => not_started(cut),
     }

@@ -8,7 +8,7 @@ use ruko_api_types::{Access, Committed, Push};
 use ruko_core::{Exit, Fault, UserName};
 
 use crate::context::Context;
-use crate::ending::{api_down, denied, end, not_begun, not_started, passed_on};
+use crate::ending::{Ending, api_down, denied, not_begun, not_started, passed_on};
 use crate::events::Events;
 use crate::finish::Plan;
 use crate::host::{Outcome, PushHost};
@@ -45,7 +45,7 @@ pub(crate) fn run(
     let push = Arc::new(push);
     let lease = Lease::keep(&context.api, &push, session.events.sender());
     match container(context, session, &push, &clock) {
-        Ok((running, _slot)) => Ok(build(context, request, &push, lease, running, &clock)),
+        Ok((running, slot)) => Ok(build(context, request, &push, lease, (running, slot), &clock)),
         Err(cut) => {
             lease.give_back(cut.reason());
             drop(clock.tell_failed(&context.api, &push.push));
@@ -71,13 +71,13 @@ fn container(
 }
 
 /// Runs git in the container and sees to it that the lease ends as the push did. From here on git speaks
-/// its protocol: trouble is told in words only.
+/// its protocol: trouble is told in words only, and when lease and slot are free.
 fn build(
     context: &Context,
     request: &Request,
     push: &Arc<Push>,
     lease: Lease,
-    running: Running,
+    (running, slot): (Running, Place),
     clock: &Clock,
 ) -> ExitCode {
     let host = Arc::new(PushHost::of(context, push, &lease, &running, clock));
@@ -87,41 +87,44 @@ fn build(
         let _told = clock.tell_committed(&context.api, &push.push, &committed);
         lease.settle();
         finish(push, running, &committed);
+        drop(slot);
         return after_commit(&committed, ended);
     }
-    let status = came_to_nothing(outcome, ended, lease, &running);
+    let ending = came_to_nothing(outcome, ended, lease, &running);
+    running.end();
+    drop(slot);
     drop(clock.tell_failed(&context.api, &push.push));
-    status
+    ending.tell()
 }
 
-/// Gives the lease back with the reason, and tells the developer what git does not.
+/// Gives the lease back with the reason; the developer is to be told what git does not tell.
 fn came_to_nothing(
     outcome: Outcome,
     ended: Result<ExitStatus, Cut>,
     lease: Lease,
     running: &Running,
-) -> ExitCode {
+) -> Ending {
     match (outcome, ended) {
         (_, Err(cut)) => {
             lease.give_back(cut.reason());
-            end(cut)
+            Ending::cut(&cut)
         }
         (Outcome::Failed(reason), Ok(status)) => {
             lease.give_back(reason);
-            passed_on(status)
+            Ending::git(status)
         }
         (Outcome::Nothing | Outcome::Committed(_), Ok(status)) => {
             lease.forget();
-            if !status.success() {
-                terminal::trouble(HUNG_UP);
+            match status.success() {
+                true => Ending::git(status),
+                false => Ending::git(status).saying(HUNG_UP),
             }
-            passed_on(status)
         }
         (Outcome::Broken, Ok(status)) => {
             let met: Vec<String> = running.container.limits_met().iter().map(ToString::to_string).collect();
-            met.iter().for_each(|limit| terminal::trouble(format!("The build ended early: {limit}.")));
             lease.give_back(format!("the build ended early {}", met.join(", ")).trim_end());
-            passed_on(status)
+            let words = met.iter().map(|limit| format!("The build ended early: {limit}."));
+            words.fold(Ending::git(status), Ending::saying)
         }
     }
 }

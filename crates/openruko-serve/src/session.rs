@@ -1,7 +1,7 @@
 //! One git service, or one build of a tarball, in one container: from the keeper that is ready for a spec to
 //! its end.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -29,6 +29,7 @@ use crate::events::{Event, Events};
 use crate::inner_ssh::{self, Endpoint, KeyPair};
 use crate::request::Request;
 use crate::runtime_dir::RuntimeDir;
+use crate::terminal;
 
 /// How long a container may take to answer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -37,6 +38,11 @@ const REASON_WITHIN: Duration = Duration::from_secs(5);
 /// How long is waited for what the host side is still doing when git has ended. Storage may take hours: an upload that
 /// nobody waits for any more ends with this process.
 const DONE_WITHIN: Duration = Duration::from_secs(1);
+/// How long the last words of git may take on their way: longer where it ended by itself, and shorter where it was
+/// ended, since then a lease and a build slot are to be free. A client that does not read them does not hold those.
+const WORDS_WITHIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(2));
+/// The longest line that is looked at as a whole, in bytes.
+const MAX_WORDS: u64 = 64 << 10;
 /// A container needs two connections; more than this are closed at once.
 const MAX_CONNECTIONS: usize = 16;
 
@@ -244,6 +250,11 @@ impl Running {
         self.work(Work::Source, host)
     }
 
+    /// The container goes, whoever else still knows it, and then the directory.
+    pub(crate) fn end(self) {
+        self.container.let_go();
+    }
+
     fn work(&self, work: Work<'_>, host: Arc<dyn Host + Send + Sync>) -> Result<ExitStatus, Cut> {
         let socket = self.dir.join("host.sock");
         let listener = UnixListener::bind(&socket).map_err(|why| Cut::not_started(chain(&why)))?;
@@ -279,7 +290,12 @@ impl Running {
     }
 
     fn until_ended(&self, mut git: Child) -> Result<ExitStatus, Cut> {
-        let words = git.stderr.take().map(|words| thread::spawn(move || pass_words_on(words)));
+        let (passing, passed) = mpsc::channel::<()>();
+        let words = git.stderr.take();
+        thread::spawn(move || {
+            words.into_iter().for_each(pass_words_on);
+            drop(passing);
+        });
         report_end(&git, self.events.sender());
         let outcome = match self.events.next() {
             Event::GitEnded => match git.wait() {
@@ -294,7 +310,7 @@ impl Running {
             }
         };
         // Its stderr has ended with it.
-        let _ = words.map(thread::JoinHandle::join);
+        let _ = passed.recv_timeout(if outcome.is_ok() { WORDS_WITHIN.0 } else { WORDS_WITHIN.1 });
         outcome
     }
 
@@ -321,9 +337,9 @@ impl Running {
 fn pass_words_on(words: impl Read) {
     let mut words = BufReader::new(words);
     let mut line = Vec::new();
-    while words.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+    while words.by_ref().take(MAX_WORDS).read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
         if !line.starts_with(b"Connection to ") {
-            let _ = io::stderr().lock().write_all(&line);
+            terminal::pass_on(&line);
         }
         line.clear();
     }
@@ -388,6 +404,53 @@ pub(crate) mod tests {
         };
         let dir = RuntimeDir::create(parent).unwrap();
         Running { ended: Arc::default(), dir, container: Arc::new(container), events, endpoint }
+    }
+
+    /// Runs one of these tests in a process of its own; gives its exit status. Its stderr is never read.
+    fn deaf(test: &str) -> ExitStatus {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", test, "--nocapture"]).env("OPENRUKO_TEST_DEAF", "1");
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match child.try_wait().unwrap() {
+                Some(status) => return status,
+                None if Instant::now() < deadline => thread::sleep(Duration::from_millis(50)),
+                None => {
+                    child.kill().unwrap();
+                    return child.wait().unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_does_not_hold_a_session_that_was_ended() {
+        if std::env::var_os("OPENRUKO_TEST_DEAF").is_none() {
+            let name = "session::tests::a_client_that_does_not_read_does_not_hold_a_session_that_was_ended";
+            assert!(deaf(name).success(), "it did not end");
+            return;
+        }
+        let parent = tempfile::tempdir().unwrap();
+        let running = running(parent.path());
+        let listener = UnixListener::bind(running.dir.join("host.sock")).unwrap();
+        // More than the pipe to the client takes, and then endlessly.
+        let full = parent.path().join("full");
+        let line = "x".repeat(1000);
+        let talking =
+            format!("yes {line} | head -c 100000 >&2; touch {}; exec yes {line} >&2", full.display());
+        let events = running.events.sender();
+        thread::spawn(move || {
+            while !full.exists() {
+                thread::yield_now();
+            }
+            events.send(Event::Signal).unwrap();
+        });
+        let host = crate::host::FetchHost { layers: vec![], stored: vec![] };
+        let cut = running.attend(git(&talking), listener, Arc::new(host));
+        assert!(matches!(cut, Err(Cut::Because { .. })), "{cut:?}");
+        terminal::trouble("Nobody reads this.");
+        terminal::trouble("Nor that.");
     }
 
     /// What stands for the ssh that runs git.
