@@ -38,11 +38,14 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// Something ended it.
+    /// Something ended it. What is for the admin is in the log then.
     pub(crate) fn cut(cut: &Cut) -> Self {
         let status = match cut {
             Cut::ClientGone => Exit::Refused,
-            Cut::Because { fault, .. } => fault.exit,
+            Cut::Because { fault, detail } => {
+                detail.iter().for_each(|detail| terminal::log(detail));
+                fault.exit
+            }
         };
         Self { words: cut.words().into_iter().collect(), status: status.into() }
     }
@@ -56,6 +59,11 @@ impl Ending {
     pub(crate) fn saying(mut self, words: impl Into<String>) -> Self {
         self.words.push(words.into());
         self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn words(&self) -> &[String] {
+        &self.words
     }
 
     /// Tells it.

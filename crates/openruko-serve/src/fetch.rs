@@ -10,7 +10,7 @@ use ruko_core::{ContainerName, Fault, UserName};
 use crate::context::Context;
 use crate::ending::{Ending, api_down, denied, not_begun, not_started};
 use crate::events::Events;
-use crate::host::FetchHost;
+use crate::host::{FetchHost, NO_REPO};
 use crate::queue::Kind;
 use crate::request::Request;
 use crate::session::{Base, Session};
@@ -35,13 +35,18 @@ pub(crate) fn run(
     });
     match started {
         Ok((running, slot)) => {
-            let host = Arc::new(FetchHost { layers: repo, stored });
-            let ending = match running.git(context, request, None, host) {
-                Ok(status) => Ending::git(status),
-                Err(cut) => Ending::cut(&cut),
-            };
+            let host = Arc::new(FetchHost::new(repo, stored));
+            let ended = running.git(context, request, None, host.clone());
             running.end();
             drop(slot);
+            let ending = match (ended, host.broke()) {
+                (Ok(status), None) => Ending::git(status),
+                (Ok(status), Some(cause)) => {
+                    terminal::log(&cause);
+                    Ending::git(status).saying(NO_REPO)
+                }
+                (Err(cut), _) => Ending::cut(&cut),
+            };
             Ok(ending.tell())
         }
         Err(cut) => not_started(cut),

@@ -53,6 +53,7 @@ pub(crate) struct PushHost {
     ended: Arc<AtomicBool>,
     objects: Mutex<Objects>,
     told: Mutex<Told>,
+    broke: Broke,
     output: Mutex<u64>,
     /// Whether a commit was sent: [`crate::lease::Lease`] looks at it.
     commit_sent: Arc<AtomicBool>,
@@ -113,8 +114,40 @@ struct Told {
     heard: bool,
     /// Why the build failed, in its own words.
     failure: Option<String>,
-    /// What the admin should know beyond it.
-    detail: Option<String>,
+    /// What was refused last, in words for the developer, and why, which the admin should know.
+    refused: Option<(String, String)>,
+}
+
+/// Why an object that was being given out broke off: storage failed in its midst, or it is another one than was stored.
+#[derive(Clone, Default)]
+struct Broke(Arc<Mutex<Option<String>>>);
+
+impl Broke {
+    /// An object whose trouble is kept.
+    fn watch(&self, from: Box<dyn Read>) -> Box<dyn Read> {
+        Box::new(Watched { from, broke: self.clone() })
+    }
+
+    fn why(&self) -> Option<String> {
+        lock(&self.0).clone()
+    }
+}
+
+struct Watched {
+    from: Box<dyn Read>,
+    broke: Broke,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.from.read(buffer);
+        if let Err(why) = &read
+            && why.kind() != std::io::ErrorKind::Interrupted
+        {
+            *lock(&self.broke.0) = Some(chain(why));
+        }
+        read
+    }
 }
 
 /// How a push went, as far as its container said anything.
@@ -123,6 +156,8 @@ pub(crate) enum Outcome {
     Committed(Committed),
     /// The build failed, and said why.
     Failed(String),
+    /// git was not started, since what it works on broke off on its way. Nobody was told yet. The cause.
+    Unreadable(String),
     /// git asked for a build and then nothing came.
     Broken,
     /// git had nothing to push: the hook never ran.
@@ -168,6 +203,7 @@ impl PushHost {
             ended,
             objects: Mutex::default(),
             told: Mutex::default(),
+            broke: Broke::default(),
             output: Mutex::default(),
             commit_sent,
             nearly_over: Instant::now() + build.saturating_sub(PROGRESS_MARGIN),
@@ -197,11 +233,17 @@ impl PushHost {
         }
         drop(objects);
         let told = self.told();
-        match (&told.failure, &told.detail) {
-            (Some(reason), None) => Outcome::Failed(reason.clone()),
-            (Some(reason), Some(detail)) => Outcome::Failed(format!("{reason} ({detail})")),
-            (None, _) if told.heard => Outcome::Broken,
-            (None, _) => Outcome::Nothing,
+        let (refused, broke) = (&told.refused, self.broke.why());
+        let with_cause = |reason: &String| {
+            let cause = broke.as_ref().or(refused.as_ref().map(|(_, cause)| cause));
+            cause.map_or_else(|| reason.clone(), |cause| format!("{reason} ({cause})"))
+        };
+        match (&told.failure, refused, &broke) {
+            (Some(reason), ..) => Outcome::Failed(with_cause(reason)),
+            _ if told.heard => Outcome::Broken,
+            (None, _, Some(cause)) => Outcome::Unreadable(cause.clone()),
+            (None, Some((words, _)), None) => Outcome::Failed(with_cause(words)),
+            (None, None, None) => Outcome::Nothing,
         }
     }
 
@@ -211,7 +253,7 @@ impl PushHost {
 
     /// Keeps a cause for the admin; what the developer is told names no places of the host.
     fn refuse(&self, words: String, cause: String) -> Refusal {
-        self.told().detail = Some(cause);
+        self.told().refused = Some((words.clone(), cause));
         Refusal(words)
     }
 
@@ -348,6 +390,7 @@ impl Host for PushHost {
             self.clock.ended(Step::Fetch);
             return Ok(None);
         };
+        let from = self.broke.watch(from);
         Ok(Some(Box::new(Until { from, clock: self.clock.clone(), step: Step::Fetch })))
     }
 
@@ -357,7 +400,7 @@ impl Host for PushHost {
             return Ok(None);
         }
         match self.api.source(push, Duration::from_secs(limits.build_seconds)) {
-            Ok(source) => Ok(Some(Box::new(source))),
+            Ok(source) => Ok(Some(self.broke.watch(Box::new(source)))),
             Err(why) => Err(self.refuse(NO_SOURCE.to_owned(), chain(&why))),
         }
     }
@@ -372,8 +415,9 @@ impl Host for PushHost {
         let fetch = fetch.ok_or_else(|| {
             Refusal(format!("There is no app {app} here that {} may read.", self.push.user))
         })?;
-        repo(&fetch.repo, &fetch.stored)
-            .map_err(|cause| self.refuse(format!("The app {app} cannot be read."), cause))
+        let repo = repo(&fetch.repo, &fetch.stored)
+            .map_err(|cause| self.refuse(format!("The app {app} cannot be read."), cause))?;
+        Ok(repo.map(|from| self.broke.watch(from)))
     }
 
     fn agent(&self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -495,8 +539,21 @@ impl Host for PushHost {
 
 /// The host side of a fetch: the repository and nothing else.
 pub(crate) struct FetchHost {
-    pub(crate) layers: Vec<String>,
-    pub(crate) stored: Vec<Stored>,
+    layers: Vec<String>,
+    stored: Vec<Stored>,
+    broke: Broke,
+}
+
+impl FetchHost {
+    /// Of a repository that is there.
+    pub(crate) fn new(layers: Vec<String>, stored: Vec<Stored>) -> Self {
+        Self { layers, stored, broke: Broke::default() }
+    }
+
+    /// Why the repository broke off on its way, of which nobody was told.
+    pub(crate) fn broke(&self) -> Option<String> {
+        self.broke.why()
+    }
 }
 
 impl Host for FetchHost {
@@ -505,10 +562,11 @@ impl Host for FetchHost {
     }
 
     fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
-        repo(&self.layers, &self.stored).map_err(|cause| {
+        let repo = repo(&self.layers, &self.stored).map_err(|cause| {
             terminal::log(&cause);
             Refusal(NO_REPO.to_owned())
-        })
+        })?;
+        Ok(repo.map(|from| self.broke.watch(from)))
     }
 
     fn source(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
@@ -560,7 +618,8 @@ fn only_a_fetch() -> Refusal {
 }
 
 /// What a developer is told about a repository that cannot be had.
-const NO_REPO: &str = "The app's repository cannot be read. Tell the server's admin; nothing was changed.";
+pub(crate) const NO_REPO: &str =
+    "The app's repository cannot be read. Tell the server's admin; nothing was changed.";
 
 /// What is told when nothing could be stored at the end of a build.
 const NO_TIME: &str =
@@ -684,7 +743,7 @@ fn cut(text: &str, max: usize) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use ruko_api_types::{AppRef, CachePlace, RepoPlace, SlugPlace, Tarball};
     use ruko_core::PushId;
     use ruko_core::config::BuildLimits;
@@ -695,7 +754,7 @@ mod tests {
     const NULL: &str = "0000000000000000000000000000000000000000";
     const ONE: &str = "1111111111111111111111111111111111111111";
 
-    fn push() -> Push {
+    pub(crate) fn push() -> Push {
         Push {
             push: PushId::generate(),
             request_id: "r".into(),
@@ -991,6 +1050,36 @@ mod tests {
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
         assert!(read(&[Stored { bytes: 3, sha256 }]).unwrap_err().to_string().contains("is damaged"));
         assert_eq!(read(&[]).unwrap(), b"abd");
+    }
+
+    #[test]
+    fn a_repository_that_cannot_be_had_is_the_reason_of_the_record() {
+        let missing = |push: &mut Push| push.repo.get = vec!["file:///nonexistent/repo".into()];
+        with_host_of(missing, |host| {
+            assert!(host.repo().is_err());
+            let Outcome::Failed(reason) = host.outcome() else { panic!("nothing is recorded") };
+            assert!(reason.contains("cannot be read") && reason.contains("is not in storage"), "{reason}");
+        });
+    }
+
+    #[test]
+    fn so_is_one_that_breaks_off_of_which_nobody_was_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("repo"), "abd").unwrap();
+        let layers = vec![format!("file://{}/repo", dir.path().display())];
+        let stored = vec![Stored { bytes: 3, sha256: "0".repeat(64) }];
+        let read = |repo: Result<Option<Box<dyn Read>>, Refusal>| {
+            assert!(repo.unwrap().unwrap().read_to_end(&mut Vec::new()).is_err());
+        };
+        let damaged = |push: &mut Push| (push.repo.get, push.repo.stored) = (layers.clone(), stored.clone());
+        with_host_of(damaged, |host| {
+            read(host.repo());
+            let Outcome::Unreadable(cause) = host.outcome() else { panic!("nothing is recorded") };
+            assert!(cause.contains("is damaged"), "{cause}");
+        });
+        let fetch = FetchHost::new(layers.clone(), stored.clone());
+        read(fetch.repo());
+        assert!(fetch.broke().unwrap().contains("is damaged"));
     }
 
     #[test]

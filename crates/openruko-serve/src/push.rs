@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::ending::{Ending, api_down, denied, not_begun, not_started, passed_on};
 use crate::events::Events;
 use crate::finish::Plan;
-use crate::host::{Outcome, PushHost};
+use crate::host::{NO_REPO, Outcome, PushHost};
 use crate::lease::Lease;
 use crate::queue::{Kind, Place};
 use crate::request::Request;
@@ -113,6 +113,10 @@ fn came_to_nothing(
             lease.give_back(reason);
             Ending::git(status)
         }
+        (Outcome::Unreadable(cause), Ok(status)) => {
+            lease.give_back(format!("{NO_REPO} ({cause})"));
+            Ending::git(status).saying(NO_REPO)
+        }
         (Outcome::Nothing | Outcome::Committed(_), Ok(status)) => {
             lease.forget();
             match status.success() {
@@ -156,5 +160,31 @@ fn after_commit(committed: &Committed, ended: Result<ExitStatus, Cut>) -> ExitCo
                     .hint("Run `git fetch`: your push has arrived."),
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use ruko_api_client::ApiClient;
+
+    use super::*;
+    use crate::{host, session};
+
+    /// What is told of a git that ended with 1.
+    fn told(outcome: Outcome) -> Vec<String> {
+        let parent = tempfile::tempdir().unwrap();
+        let running = session::tests::running(parent.path());
+        let nowhere = ApiClient::new("http://127.0.0.1:1", "token".into()).unwrap();
+        let lease = Lease::keep(&nowhere, &host::tests::push(), running.events.sender());
+        came_to_nothing(outcome, Ok(ExitStatus::from_raw(1 << 8)), lease, &running).words().to_vec()
+    }
+
+    #[test]
+    fn a_guess_is_made_only_where_nothing_is_known() {
+        assert_eq!(told(Outcome::Nothing), [HUNG_UP]);
+        assert!(told(Outcome::Failed("The app's repository cannot be read.".into())).is_empty());
+        assert_eq!(told(Outcome::Unreadable("it is damaged".into())), [NO_REPO]);
     }
 }

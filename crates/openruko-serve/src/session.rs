@@ -446,7 +446,7 @@ pub(crate) mod tests {
             }
             events.send(Event::Signal).unwrap();
         });
-        let host = crate::host::FetchHost { layers: vec![], stored: vec![] };
+        let host = crate::host::FetchHost::new(vec![], vec![]);
         let cut = running.attend(git(&talking), listener, Arc::new(host));
         assert!(matches!(cut, Err(Cut::Because { .. })), "{cut:?}");
         terminal::trouble("Nobody reads this.");
