@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 
-use crate::world::{LIMITS, PATIENCE, Site, stderr, stdout};
+use crate::world::{LIMITS, PATIENCE, Site, eventually, stderr, stdout};
 
 #[test]
 fn nothing_of_the_host_is_seen_beyond_its_programs() {
@@ -142,4 +142,18 @@ fn files_of_the_configuration_are_seen_read_only() {
     container.says("cmp /app/.npmrc /usr/share/common-licenses/BSD");
     container.says("cmp /etc/pip.conf /usr/share/common-licenses/Artistic");
     container.fails("echo x >>/app/.npmrc");
+}
+
+#[test]
+fn who_flushes_the_packet_filter_sets_no_container_free() {
+    let site = Site::new();
+    let running = site.start("running", LIMITS);
+    site.remove_filter();
+    eventually(PATIENCE, "the filter is back", || site.has_filter());
+    running.says("true");
+    drop(running);
+    site.remove_filter();
+    let fresh = site.start("fresh", LIMITS);
+    assert!(site.has_filter());
+    fresh.says("true");
 }
