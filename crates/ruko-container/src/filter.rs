@@ -62,6 +62,7 @@ pub(crate) fn load(settings: &Settings, tools: &dyn Tools) -> Result<(), Fault> 
         allow: &settings.allow,
         nameservers: &nameservers,
         slots: settings.slots,
+        connections: settings.connections,
         callers: &callers,
     };
     let path = host::ruleset(settings.bridge.as_str());

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use crate::world::{LIMITS, PATIENCE, Site, eventually, stderr, stdout};
 
@@ -156,4 +157,52 @@ fn who_flushes_the_packet_filter_sets_no_container_free() {
     let fresh = site.start("fresh", LIMITS);
     assert!(site.has_filter());
     fresh.says("true");
+}
+
+/// A network on which nobody answers. Its address is for documentation (RFC 5737).
+struct Nowhere {
+    device: String,
+    address: String,
+}
+
+impl Nowhere {
+    fn of(site: &Site) -> Self {
+        let device = site.bridge.replace("rk-", "rkn");
+        let address = format!("198.51.100.{}", site.gateway.octets()[2]);
+        let nowhere = Self { device, address };
+        ip(&["link", "add", &nowhere.device, "type", "bridge"]);
+        ip(&["link", "set", &nowhere.device, "up"]);
+        ip(&["route", "add", &nowhere.address, "dev", &nowhere.device]);
+        nowhere
+    }
+}
+
+impl Drop for Nowhere {
+    fn drop(&mut self) {
+        ip(&["link", "delete", &self.device]);
+    }
+}
+
+fn ip(args: &[&str]) {
+    assert!(Command::new("ip").args(args).status().unwrap().success(), "ip {args:?}");
+}
+
+#[test]
+fn connections_to_elsewhere_are_bounded_and_forgotten_with_their_container() {
+    let site = Site::with("slots = 240\nconnections = 3\n", "");
+    let nowhere = Nowhere::of(&site);
+    let container = site.start("many", LIMITS);
+    container.says(&format!(
+        "python3 -c 'import socket\nfor port in range(1, 9):\n s = socket.socket()\n s.setblocking(False)\n \
+         s.connect_ex((\"{}\", port))'",
+        nowhere.address
+    ));
+    let address = container.address.to_string();
+    let known = || {
+        let known = Command::new("conntrack").args(["-L", "-s", &address]).output().unwrap();
+        stdout(&known).lines().count()
+    };
+    assert_eq!(known(), 3);
+    drop(container);
+    eventually(PATIENCE, "the kernel remembers none", || known() == 0);
 }
