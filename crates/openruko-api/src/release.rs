@@ -92,25 +92,28 @@ pub(crate) async fn fail(db: &mut AnyConnection, app_id: &str, version: u64, rea
     webhooks::tell_release(db, app_id, version, "update").await
 }
 
-/// The repository is that of the push whose slug serves for the first time, or goes back to before the one whose slug
-/// never did: git would say "Everything up-to-date" over code that never went live. Where other pushes came since,
-/// it stays as it is.
+/// The repository is that of the push whose slug serves for the first time, where it was taken back; or goes back to
+/// before the one whose slug never did: git would say "Everything up-to-date" over code that never went live. Where
+/// other pushes came since, it stays as it is.
 async fn follow_push(db: &mut AnyConnection, app_id: &str, version: u64, serves: bool) -> Sql<()> {
     let release = releases::find(db, app_id, version).await?;
     let Some(slug) = release.and_then(|release| release.slug) else { return Ok(()) };
     if releases::has_served(db, app_id, &slug.id).await? {
         return Ok(());
     }
-    let app = apps::by_id(db, app_id).await?;
+    let current = apps::by_id(db, app_id).await?.repo_version;
     // A slug has the id of the push that made it. Of one that was taken back the version is the one before.
-    let of_push = if serves { app.repo_version.saturating_sub(1) } else { app.repo_version };
-    let is = repos::push_of(db, app_id, of_push).await?;
-    let already = serves && repos::push_of(db, app_id, app.repo_version).await?.as_deref() == Some(&slug.id);
-    if is.as_deref() == Some(slug.id.as_str()) && !already {
-        repos::step_back(db, app_id, app.repo_version).await?;
-        apps::swap_repo_version(db, app_id, app.repo_version, app.repo_version + 1).await?;
+    let of_push = if serves { current.saturating_sub(1) } else { current };
+    if repos::push_of(db, app_id, of_push).await?.as_deref() != Some(slug.id.as_str()) {
+        return Ok(());
     }
-    Ok(())
+    let to = match serves {
+        true if repos::went_back(db, app_id, current).await? => Some(of_push),
+        true => return Ok(()),
+        false => repos::standing_before(db, app_id, current).await?,
+    };
+    repos::go_back(db, app_id, current, to).await?;
+    apps::swap_repo_version(db, app_id, current, current + 1).await.map(drop)
 }
 
 /// Where no host runs dynos any more nobody would ever judge the candidates that are left: they serve.

@@ -30,6 +30,9 @@ struct Progress {
     /// The app whose slugs were looked at last.
     slugs_after: String,
     slugs_done: bool,
+    /// The same of repositories: of some there is one version more that is kept.
+    repos_after: String,
+    repos_done: bool,
 }
 
 /// Takes all steps, and gives what is not kept any more.
@@ -111,9 +114,17 @@ async fn next(db: &mut AnyConnection, rule: &Retention, progress: &mut Progress)
     if !gone.is_empty() {
         return Ok(Some(gone));
     }
-    let beyond = retention::apps_with_repos_beyond(db, rule.repositories, 1).await?;
-    if let Some((id, version)) = beyond.into_iter().next() {
-        let keys = repos::retire_below(db, &id, retention::oldest_kept(version, rule.repositories)).await?;
+    if !progress.repos_done {
+        let beyond =
+            retention::apps_with_repos_beyond(db, rule.repositories, &progress.repos_after, STEP).await?;
+        let mut keys = Vec::new();
+        for (id, version) in &beyond {
+            keys.extend(repos::retire(db, id, *version, rule.repositories).await?);
+        }
+        match beyond.into_iter().next_back() {
+            Some((last, _)) => progress.repos_after = last,
+            None => progress.repos_done = true,
+        }
         return Ok(Some(with_sizes(db, keys).await?));
     }
     let orphans = orphans(db, now - rule.orphans).await?;

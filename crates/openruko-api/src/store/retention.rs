@@ -115,15 +115,17 @@ pub(crate) async fn forget_unreleased_slugs(db: &mut AnyConnection, limit: u32) 
 pub(crate) async fn apps_with_repos_beyond(
     db: &mut AnyConnection,
     keep: u32,
+    after: &str,
     limit: u32,
 ) -> Sql<Vec<(String, u64)>> {
     let rows: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT a.id, a.repo_version FROM apps a WHERE EXISTS (SELECT 1 FROM repo_versions v \
+        "SELECT a.id, a.repo_version FROM apps a WHERE a.id > $2 AND EXISTS (SELECT 1 FROM repo_versions v \
          WHERE v.app_id = a.id AND v.gone_at IS NULL AND v.version <= a.repo_version - $1 AND NOT EXISTS \
          (SELECT 1 FROM repo_versions l WHERE l.app_id = a.id AND l.version > a.repo_version - $1 \
-          AND l.object_key = v.object_key)) ORDER BY a.id LIMIT $2",
+          AND l.object_key = v.object_key)) ORDER BY a.id LIMIT $3",
     )
     .bind(i64::from(keep))
+    .bind(after)
     .bind(i64::from(limit))
     .fetch_all(db)
     .await?;
@@ -263,9 +265,4 @@ pub(crate) async fn repo_bytes(db: &mut AnyConnection, key: &str) -> Sql<Option<
         .fetch_optional(db)
         .await?;
     row.map(|(bytes,)| count(bytes)).transpose()
-}
-
-/// The version below which versions of a repository go.
-pub(crate) fn oldest_kept(current: u64, keep: u32) -> u64 {
-    (current + 1).saturating_sub(u64::from(keep))
 }
