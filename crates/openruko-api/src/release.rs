@@ -4,9 +4,11 @@
 //! served before goes on serving until the host says that requests go to the new dynos ([`serve`]), or that it came
 //! to nothing ([`fail`]). A newer candidate takes its place. Elsewhere a release serves at once.
 
+use std::collections::BTreeMap;
+
 use ruko_api_types::CommitRelease;
 use ruko_api_types::host::ReleaseStatus;
-use ruko_core::UserName;
+use ruko_core::{ConfigVarName, UserName};
 use sqlx::AnyConnection;
 
 use crate::clock;
@@ -64,6 +66,7 @@ pub(crate) async fn make(
         }
         false => apps::serve(db, app_id, version).await?,
     }
+    releases::forget_old(db, app_id, version).await?;
     webhooks::tell_release(db, app_id, version, "create").await?;
     Ok(version)
 }
@@ -138,18 +141,16 @@ pub(crate) async fn repeat(
     make(db, settings, app_id, user, description, Runs::Same { slug, app_id, version: base }).await
 }
 
-/// A release that runs what an earlier one of the app with this slug ran, and has its config vars. Where
-/// these were not recorded, they stay as they are.
+/// A release that runs what an earlier one of the app with this slug ran, and has its config vars.
 pub(crate) async fn back_to(
     db: &mut AnyConnection,
     settings: &Settings,
     app_id: &str,
     (slug, earlier): (&str, u64),
+    vars: &BTreeMap<ConfigVarName, String>,
     user: &UserName,
 ) -> Sql<u64> {
-    if let Some(vars) = releases::config_vars(db, app_id, earlier).await? {
-        config_vars::replace(db, app_id, &vars).await?;
-    }
+    config_vars::replace(db, app_id, vars).await?;
     let runs = Runs::Same { slug: Some(slug), app_id, version: earlier };
     make(db, settings, app_id, user, &format!("Rollback to v{earlier}"), runs).await
 }

@@ -272,6 +272,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("push steps", include_str!("../../migrations/0004_push_steps.sql")),
     ("deploy_keys", include_str!("../../migrations/0005_deploy_keys.sql")),
     ("storage", include_str!("../../migrations/0006_storage.sql")),
+    ("releases", include_str!("../../migrations/0007_releases.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {

@@ -63,16 +63,14 @@ pub(crate) async fn runnable(db: &mut AnyConnection, app_id: &str) -> Sql<Vec<Ru
         .collect()
 }
 
+/// Selects the versions of an app (`$1`) that [`live_versions`] gives, each as `version`, and perhaps NULL.
+pub(super) const LIVE: &str = "SELECT serving AS version FROM apps WHERE id = $1 UNION SELECT candidate FROM apps WHERE id = $1 \
+     UNION SELECT release FROM apps WHERE id = $1 UNION SELECT release FROM dynos WHERE app_id = $1 \
+     UNION SELECT release FROM one_offs WHERE app_id = $1";
+
 /// The versions that run, are to run, or that the next release builds on: whatever the rule says, they stay.
 pub(crate) async fn live_versions(db: &mut AnyConnection, app_id: &str) -> Sql<BTreeSet<u64>> {
-    let rows: Vec<(Option<i64>,)> = sqlx::query_as(
-        "SELECT serving FROM apps WHERE id = $1 UNION SELECT candidate FROM apps WHERE id = $1 \
-         UNION SELECT release FROM apps WHERE id = $1 UNION SELECT release FROM dynos WHERE app_id = $1 \
-         UNION SELECT release FROM one_offs WHERE app_id = $1",
-    )
-    .bind(app_id)
-    .fetch_all(db)
-    .await?;
+    let rows: Vec<(Option<i64>,)> = sqlx::query_as(LIVE).bind(app_id).fetch_all(db).await?;
     rows.into_iter().filter_map(|(version,)| version).map(count).collect()
 }
 
