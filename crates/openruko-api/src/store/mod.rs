@@ -273,6 +273,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("deploy_keys", include_str!("../../migrations/0005_deploy_keys.sql")),
     ("storage", include_str!("../../migrations/0006_storage.sql")),
     ("releases", include_str!("../../migrations/0007_releases.sql")),
+    ("retention", include_str!("../../migrations/0008_retention.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {
