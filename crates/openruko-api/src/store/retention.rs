@@ -144,7 +144,7 @@ pub(crate) async fn apps_with_repos_beyond(
 }
 
 /// The condition on a push that ended before a moment (`$1`) without a commit, and may have stored something.
-const UNSWEPT: &str = "swept = 0 \
+const UNSWEPT: &str = "swept = 0 AND status <> 'succeeded' \
      AND ((status IN ('failed', 'lost') AND ended_at < $1) OR (status = 'pending' AND lease_ends < $1))";
 
 /// Pushes that ended before a moment without a commit, and may have stored something.
