@@ -118,7 +118,8 @@ async fn changed(
         response = told(&api, &rule, &change, response).await?;
         match &change.app {
             Some((app_id, _)) => api.tell_changed_of(app_id),
-            None => api.tell_changed(),
+            // A handler that changed apps which its path does not name told of them itself.
+            None => api.webhooks_due.notify_waiters(),
         }
     }
     Ok(response)
