@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use ruko_core::UserName;
 use ruko_http::Places;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
 use crate::log::build_lines::BuildLines;
@@ -32,6 +32,16 @@ const OUTPUT_READERS: (usize, usize) = (128, 32);
 /// not known yet.
 const LOGIN_WAITERS: (usize, usize) = (64, 16);
 
+/// Ends of pushes that are remembered for each that waits for a lease: whoever missed some looks again.
+const PUSHES_ENDED: usize = 64;
+
+/// Waits until a push of the app may have ended.
+pub(crate) async fn ended_of(ended: &mut broadcast::Receiver<Option<String>>, app_id: &str) {
+    while let Ok(Some(other)) = ended.recv().await
+        && other != app_id
+    {}
+}
+
 /// The settings, the database, and the events that calls wait for. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Api(Arc<Inner>);
@@ -47,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) build_queued: Notify,
     /// A lease was given back, or a push ended in another way.
     pub(crate) push_ended: Notify,
+    /// The same with the app's id; none: it may be any.
+    pub(crate) pushes_ended: broadcast::Sender<Option<String>>,
     /// A push printed something.
     pub(crate) output_grew: Notify,
     /// The logs of apps.
@@ -105,6 +117,7 @@ impl Api {
             output_key,
             build_queued: Notify::new(),
             push_ended: Notify::new(),
+            pushes_ended: broadcast::Sender::new(PUSHES_ENDED),
             output_grew: Notify::new(),
             logs: Arc::new(logs),
             build_lines: BuildLines::default(),
@@ -152,17 +165,24 @@ impl Api {
         self.drains.look();
     }
 
-    /// Wakes those who wait for a lease, and those who follow the output of the push.
-    pub(crate) fn tell_push_ended(&self) {
-        self.push_ended.notify_waiters();
-        self.output_grew.notify_waiters();
-        self.tell_changed();
+    /// Wakes those who wait for a lease on the app, who follow the output of the push, and who tell of changes.
+    pub(crate) fn tell_push_ended_of(&self, app_id: &str) {
+        self.wake_waiting(Some(app_id.to_owned()));
+        self.tell_changed_of(app_id);
     }
 
-    /// Wakes those who tell of changes: most make a release.
-    pub(crate) fn tell_changed(&self) {
+    /// The same where it may be of any app, and of several.
+    pub(crate) fn tell_push_ended(&self) {
+        self.wake_waiting(None);
         self.logs.tell_all_changed();
         self.webhooks_due.notify_waiters();
+    }
+
+    fn wake_waiting(&self, app_id: Option<String>) {
+        self.push_ended.notify_waiters();
+        self.output_grew.notify_waiters();
+        // Often nobody waits.
+        let _ = self.pushes_ended.send(app_id);
     }
 
     /// What the platform itself says in the log of an app. Never fails: a line is not worth a call.
@@ -171,9 +191,44 @@ impl Api {
         self.logs.append(app_id, source, process, &ruko_core::exit::one_line(text)).await;
     }
 
-    /// The same of a change of one app.
+    /// Wakes those who tell of changes of an app: most make a release.
     pub(crate) fn tell_changed_of(&self, app_id: &str) {
         self.logs.tell_changed(app_id);
         self.webhooks_due.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn what_happens_to_an_app_wakes_nobody_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let store = Store::in_dir(dir.path()).await;
+            let settings = settings::tests::in_dir(dir.path());
+            let key = Token::generate_plain().unwrap();
+            let api = Api::new(settings, store, None, Logs::at(None).unwrap(), key);
+            let changes = || ["shop", "blog"].map(|app| api.logs.of(app).changes());
+            let [shop, blog] = changes();
+            let mut ended = api.pushes_ended.subscribe();
+            api.tell_push_ended_of("shop");
+            assert_eq!(changes(), [shop + 1, blog]);
+            assert!(ended_of(&mut ended, "blog").now_or_never().is_none());
+            api.tell_push_ended_of("blog");
+            assert!(ended_of(&mut ended, "blog").now_or_never().is_some());
+            for _ in 0..=PUSHES_ENDED {
+                api.tell_push_ended_of("shop");
+            }
+            assert!(
+                ended_of(&mut ended, "blog").now_or_never().is_some(),
+                "one of those missed may be its own"
+            );
+            api.tell_push_ended();
+            assert_eq!(changes()[1], blog + 2);
+        });
     }
 }

@@ -81,20 +81,28 @@ fn nul() -> ApiFault {
     ApiFault::invalid("There is a NUL character in the request: leave it out.")
 }
 
+/// The request once all of its body is here.
+pub(crate) async fn whole(request: Request) -> Result<Request, ApiFault> {
+    read(request, &()).await.map(|(request, _)| request)
+}
+
 /// The request once more, and its whole body, if that has no NUL.
 async fn without<S: Send + Sync>(
     request: Request,
     state: &S,
     has_nul: fn(&[u8]) -> bool,
 ) -> Result<(Request, Bytes), ApiFault> {
+    let (request, bytes) = read(request, state).await?;
+    if has_nul(&bytes) { Err(nul()) } else { Ok((request, bytes)) }
+}
+
+/// The request once more, and its whole body.
+async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<(Request, Bytes), ApiFault> {
     let (parts, body) = request.into_parts();
     // Its limit is among the extensions.
     let whole = Request::from_parts(parts.clone(), body);
     let bytes = Bytes::from_request(whole, state).await;
     let bytes = bytes.map_err(|refused| ApiFault::malformed(refused.status(), refused.body_text()))?;
-    if has_nul(&bytes) {
-        return Err(nul());
-    }
     Ok((Request::from_parts(parts, HttpBody::from(bytes.clone())), bytes))
 }
 

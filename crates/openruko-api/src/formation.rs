@@ -6,6 +6,7 @@ use sqlx::AnyConnection;
 
 use crate::clock::Millis;
 use crate::dyno_size::DynoSize;
+use crate::settings::Settings;
 use crate::store::Sql;
 use crate::store::apps::AppRow;
 use crate::store::formation::{self, FormationRow};
@@ -31,6 +32,29 @@ pub(crate) async fn of_release(db: &mut AnyConnection, app: &AppRow, version: u6
     let types = releases::process_types(db, &app.id, version).await?;
     let said = formation::of_app(db, &app.id).await?;
     Ok(merged(types, &said, app.released_at.unwrap_or(app.created_at)))
+}
+
+/// What runs of a release, where that is all that it may.
+pub(crate) async fn to_run(
+    db: &mut AnyConnection,
+    settings: &Settings,
+    app: &AppRow,
+    version: u64,
+) -> Sql<Vec<Wanted>> {
+    Ok(within(of_release(db, app, version).await?, settings.dynos_per_app))
+}
+
+/// At most so many dynos. An app is never scaled beyond them; but process types come back with a release, and what
+/// was said about each is known still. What answers the web comes first, then the others by name.
+fn within(mut all: Vec<Wanted>, most: u32) -> Vec<Wanted> {
+    let mut left = most;
+    let (web, others): (Vec<_>, Vec<_>) =
+        all.iter_mut().partition(|wanted| wanted.process_type.as_str() == WEB);
+    for wanted in web.into_iter().chain(others) {
+        wanted.quantity = wanted.quantity.min(left);
+        left -= wanted.quantity;
+    }
+    all
 }
 
 /// Of what nothing was said there is one dyno if it answers the web, else none: as Heroku does it. A release phase
@@ -73,6 +97,14 @@ mod tests {
         let all = merged(types(&["web"]), &rows, 1);
         assert_eq!(all.len(), 1, "a process type that the release does not have is not there");
         assert_eq!((all[0].quantity, all[0].size, all[0].created_at), (0, DynoSize::Standard2X, 5));
+    }
+
+    #[test]
+    fn process_types_that_come_back_share_what_an_app_may_have() {
+        let rows = ["a", "web", "z"].map(|name| said(name, 60, DynoSize::Eco));
+        let all = within(merged(types(&["a", "web", "z"]), &rows, 1), 100);
+        let told: Vec<_> = all.iter().map(|w| (w.process_type.as_str(), w.quantity)).collect();
+        assert_eq!(told, [("a", 40), ("web", 60), ("z", 0)]);
     }
 
     #[test]

@@ -138,11 +138,16 @@ fn label(text: &str) -> bool {
 
 /// The most dynos of one report.
 const MAX_DYNOS: usize = 10_000;
+/// The most that were told of before: a MiB and a half of ids.
+const MAX_THERE: usize = 50_000;
 
 /// What a host reports is about things that can be.
 pub(crate) fn reports(reports: &DynoReports) -> Answer<()> {
     require(reports.dynos.len() <= MAX_DYNOS && reports.gone.len() <= MAX_DYNOS, || {
         format!("A report has at most {MAX_DYNOS} dynos.")
+    })?;
+    require(reports.there.len() <= MAX_THERE, || {
+        format!("A report names at most {MAX_THERE} dynos that were told of before.")
     })?;
     for dyno in &reports.dynos {
         require(ulid::Ulid::from_string(&dyno.id).is_ok(), || {

@@ -13,12 +13,13 @@ use ruko_core::AppName;
 
 use crate::api::Api;
 use crate::auth::Component::{self, Admin, Host, Router as Routes, Serve};
-use crate::controllers::Named;
+use crate::controllers::{Named, to_the_end};
 use crate::controllers::{
     access, app, audit, builds, collaborators, commits, config_vars, fetches, greeting, hosts, keys, logs,
     output, push_log, pushes, release_output, releases, routes, storage, tokens, user,
 };
 use crate::errors::ApiFault;
+use crate::extract::whole;
 use crate::store::{apps, audit as audit_store};
 
 /// Bodies that name a thing or two, in bytes.
@@ -137,9 +138,9 @@ pub(crate) fn router(api: Api) -> Router {
     for call in calls() {
         let audited = (call.path, call.rights);
         let guard = middleware::from_fn_with_state((api.clone(), audited), guard);
-        // The outermost layer is the last: who may not use a call is told so before its body is read.
+        // Who may not use a call is told so before its body is read, which the guard may do as well.
         router =
-            router.route(call.path, call.answer.layer(DefaultBodyLimit::max(call.body)).route_layer(guard));
+            router.route(call.path, call.answer.route_layer(guard).layer(DefaultBodyLimit::max(call.body)));
     }
     router
         .route("/health", get(health))
@@ -170,13 +171,17 @@ async fn guard(
         return Ok(next.run(request).await);
     }
     let action = format!("{} {call}", request.method());
-    let change = Change::by_admin(&api, action, unsecret(request.uri().path())).await;
-    let response = next.run(request).await;
-    if response.status().is_success() {
-        let made = response.extensions().get::<Named>().cloned();
-        change.record(&api, made).await;
-    }
-    Ok(response)
+    let request = whole(request).await?;
+    to_the_end(async move {
+        let change = Change::by_admin(&api, action, unsecret(request.uri().path())).await;
+        let response = next.run(request).await;
+        if response.status().is_success() {
+            let made = response.extensions().get::<Named>().cloned();
+            change.record(&api, made).await;
+        }
+        Ok(response)
+    })
+    .await
 }
 
 /// What `openruko admin` changes, if the call succeeds.

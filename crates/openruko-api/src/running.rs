@@ -49,7 +49,7 @@ async fn release(
 ) -> Sql<Option<ReleaseToRun>> {
     let Some(release) = releases::find(db, &app.id, version).await? else { return Ok(None) };
     let Some(mut to_run) = bare(db, settings, app, &release).await? else { return Ok(None) };
-    let (phase, dynos): (Vec<_>, Vec<_>) = formation::of_release(db, app, version)
+    let (phase, dynos): (Vec<_>, Vec<_>) = formation::to_run(db, settings, app, version)
         .await?
         .into_iter()
         .partition(|wanted| wanted.process_type.as_str() == PHASE);

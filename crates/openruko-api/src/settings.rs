@@ -23,6 +23,9 @@ const MAX_LEASE_SECONDS: u64 = 3600;
 /// Sizes and times are kept as BIGINT and added up in programs; a pebibyte is bound enough.
 const MAX_LIMIT: u64 = 1 << 50;
 
+/// The dynos of an app are reported and written down at once.
+const MAX_DYNOS: u32 = 1000;
+
 /// Why the table cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration's [api] {key} {rule}")]
@@ -57,6 +60,8 @@ pub struct Settings {
     pub(crate) runs_dynos: bool,
     /// What dynos of each size get.
     pub(crate) sizes: Sizes,
+    /// Dynos that an app may have.
+    pub(crate) dynos_per_app: u32,
     pub(crate) limits: BuildLimits,
     /// What is kept in storage.
     pub(crate) retention: Retention,
@@ -147,6 +152,7 @@ impl TryFrom<&ApiConfig> for Settings {
             runs_dynos: tokens.has(Component::Host),
             tokens,
             sizes: Sizes::try_from(&config.dyno_sizes).map_err(|rule| bad("dyno_sizes", rule))?,
+            dynos_per_app: dynos_per_app(config.dynos_per_app)?,
             limits: limits(config.limits)?,
             retention: retention(config.retention)?,
             public: config.public.as_ref().map(Public::try_from).transpose()?,
@@ -233,6 +239,13 @@ fn lease(seconds: u64) -> Result<Duration, BadSetting> {
         return Err(bad("lease_seconds", format!("must be from 1 to {MAX_LEASE_SECONDS}")));
     }
     Ok(Duration::from_secs(seconds))
+}
+
+fn dynos_per_app(dynos: u32) -> Result<u32, BadSetting> {
+    if !(1..=MAX_DYNOS).contains(&dynos) {
+        return Err(bad("dynos_per_app", format!("must be from 1 to {MAX_DYNOS}")));
+    }
+    Ok(dynos)
 }
 
 fn limits(limits: BuildLimits) -> Result<BuildLimits, BadSetting> {
@@ -344,6 +357,8 @@ pub(crate) mod tests {
                 "components",
                 "components = { surf = '0000000000000000000000000000000000000000000000000000000000000000' }",
             ),
+            ("dynos_per_app", "dynos_per_app = 0"),
+            ("dynos_per_app", "dynos_per_app = 1001"),
             ("limits", "limits = { pids = 0 }"),
             ("limits", "limits = { cache_bytes = 0 }"),
             ("retention.keep_releases", "retention = { keep_releases = 0 }"),

@@ -1,6 +1,7 @@
 //! What happens to apps, told to URLs. An event is put down for each webhook in the transaction of the change
 //! itself; one task of the server delivers what is due.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use ruko_core::UserName;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use sqlx::AnyConnection;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use ureq::Agent;
 use ureq::http::Uri;
@@ -24,7 +25,7 @@ use crate::api::Api;
 use crate::clock::{self, Millis};
 use crate::platform::public_id;
 use crate::store::pushes::PushRow;
-use crate::store::webhooks::{self, Attempt, DueRow, NewDelivery, WebhookRow};
+use crate::store::webhooks::{self, Attempt, Due, DueRow, NewDelivery, WebhookRow};
 use crate::store::{Sql, apps, new_id, releases};
 
 /// What can be told of.
@@ -44,7 +45,17 @@ pub(crate) const KINDS: [&str; 9] = [
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deliveries at a time.
-const AT_ONCE: u32 = 8;
+const AT_ONCE: u32 = 16;
+
+/// Of those, the webhooks of one app have so many. Whoever does not answer holds up no other app.
+const OF_APP: u32 = 2;
+
+/// And all apps of one owner.
+const OF_OWNER: u32 = 4;
+
+/// So many that are due are looked at: beside each place there may be as many as one owner has, none of which may be
+/// sent now.
+const LOOKED_AT: u32 = AT_ONCE * (OF_OWNER + 1);
 
 /// After so long, one that was taken and not answered for is due again.
 const TAKEN: Millis = 60_000;
@@ -175,11 +186,12 @@ fn payload(event: &Event<'_>, event_id: &str, webhook_id: &str, delivery_id: &st
 
 /// Delivers what is due, until the API is told to stop.
 pub(crate) async fn deliver(api: Api) {
-    let agent = agent(api.settings.public.as_ref().is_some_and(|public| public.webhook_private));
+    let private = api.settings.public.as_ref().is_some_and(|public| public.webhook_private);
+    let mut open = Open { agent: agent(private), attempts: JoinSet::new(), of: HashMap::new() };
     while !api.is_stopping() {
         let mut told = pin!(api.webhooks_due.notified());
         told.as_mut().enable();
-        let wait = match round(&api, &agent).await {
+        let wait = match open.fill(&api).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(cause = ruko_core::exit::chain(&error), "webhooks cannot be delivered");
@@ -187,43 +199,114 @@ pub(crate) async fn deliver(api: Api) {
             }
         };
         let until = Instant::now() + Duration::from_millis(u64::try_from(wait).unwrap_or(0));
-        tokio::select! {
-            () = &mut told => {}
-            () = tokio::time::sleep_until(until) => {}
-            () = api.stopping() => {}
+        let has_room = open.room() > 0;
+        let ended = tokio::select! {
+            Some(ended) = open.attempts.join_next_with_id() => Some(ended),
+            () = &mut told, if has_room => None,
+            () = tokio::time::sleep_until(until), if has_room => None,
+            () = api.stopping() => None,
+        };
+        if let Some(ended) = ended {
+            open.settle(&api, ended).await;
+        }
+    }
+    while let Some(ended) = open.attempts.join_next_with_id().await {
+        open.settle(&api, ended).await;
+    }
+}
+
+/// An attempt, and what came of it.
+type Made = (DueRow, Sent);
+
+/// Attempts that are being made.
+struct Open {
+    agent: Agent,
+    attempts: JoinSet<Made>,
+    /// The app and the owner of each.
+    of: HashMap<task::Id, (String, String)>,
+}
+
+impl Open {
+    fn room(&self) -> u32 {
+        AT_ONCE.saturating_sub(u32::try_from(self.of.len()).unwrap_or(AT_ONCE))
+    }
+
+    /// Begins as many attempts as there is room for; gives how long there is nothing more to begin, but by what ends.
+    async fn fill(&mut self, api: &Api) -> Sql<Millis> {
+        if self.room() == 0 {
+            return Ok(LOOK);
+        }
+        let now = clock::now();
+        let (due, next) = {
+            let mut db = api.store.read().await?;
+            let due = webhooks::due(&mut db, now, (OF_APP, OF_OWNER), LOOKED_AT).await?;
+            (due, webhooks::next_due(&mut db, now).await?)
+        };
+        let chosen = chosen(self.of.values().cloned().collect(), due);
+        let wanted = chosen.len();
+        if wanted > 0 {
+            let mut db = api.store.write().await?;
+            let mut taken = Vec::new();
+            for Due { id, app_id, owner_id } in chosen {
+                let one = webhooks::take(&mut db, &id, now, now + TAKEN).await?;
+                taken.extend(one.map(|one| (one, (app_id, owner_id))));
+            }
+            webhooks::forget_ended(&mut db, now - KEPT).await?;
+            db.commit().await?;
+            let others_were_first = taken.len() < wanted;
+            for (one, of) in taken {
+                let agent = self.agent.clone();
+                let attempt = self.attempts.spawn_blocking(move || {
+                    let answer = send(&agent, &one);
+                    (one, answer)
+                });
+                self.of.insert(attempt.id(), of);
+            }
+            if others_were_first {
+                return Ok(0);
+            }
+        }
+        Ok(next.map_or(LOOK, |next| (next - now).min(LOOK)))
+    }
+
+    /// Writes an attempt down. One that cannot be written down is made again when its time has come.
+    async fn settle(&mut self, api: &Api, ended: Result<(task::Id, Made), JoinError>) {
+        let (id, made) = match ended {
+            Ok((id, made)) => (id, Some(made)),
+            Err(broken) => (broken.id(), None),
+        };
+        self.of.remove(&id);
+        let Some((one, answer)) = made else { return };
+        if let Err(error) = write_down(api, &one, &answer).await {
+            let cause = ruko_core::exit::chain(&error);
+            tracing::error!(
+                cause,
+                delivery = public_id(&one.id),
+                "an attempt to tell a webhook is not recorded"
+            );
         }
     }
 }
 
-/// Delivers a handful; gives how long there is nothing to do afterwards.
-async fn round(api: &Api, agent: &Agent) -> Sql<Millis> {
-    let now = clock::now();
-    let due = {
-        let mut db = api.store.read().await?;
-        webhooks::next_due(&mut db).await?
-    };
-    if due.is_none_or(|due| due > now) {
-        return Ok(due.map_or(LOOK, |due| (due - now).min(LOOK)));
+/// Which of those that are due may be sent beside what is open already: of these the app and the owner.
+fn chosen(mut open: Vec<(String, String)>, due: Vec<Due>) -> Vec<Due> {
+    let most = |bound: u32| usize::try_from(bound).unwrap_or(usize::MAX);
+    let mut chosen = Vec::new();
+    for one in due {
+        let of_app = open.iter().filter(|(app, _)| *app == one.app_id).count();
+        let of_owner = open.iter().filter(|(_, owner)| *owner == one.owner_id).count();
+        if open.len() < most(AT_ONCE) && of_app < most(OF_APP) && of_owner < most(OF_OWNER) {
+            open.push((one.app_id.clone(), one.owner_id.clone()));
+            chosen.push(one);
+        }
     }
+    chosen
+}
+
+async fn write_down(api: &Api, one: &DueRow, answer: &Sent) -> Sql<()> {
     let mut db = api.store.write().await?;
-    let taken = webhooks::take_due(&mut db, now, now + TAKEN, AT_ONCE).await?;
-    webhooks::forget_ended(&mut db, now - KEPT).await?;
-    db.commit().await?;
-    let mut open = JoinSet::new();
-    for one in taken {
-        let agent = agent.clone();
-        open.spawn_blocking(move || {
-            let answer = send(&agent, &one);
-            (one, answer)
-        });
-    }
-    while let Some(ended) = open.join_next().await {
-        let Ok((one, answer)) = ended else { continue };
-        let mut db = api.store.write().await?;
-        webhooks::attempted(&mut db, &one.id, judged(&one, &answer, clock::now())).await?;
-        db.commit().await?;
-    }
-    Ok(0)
+    webhooks::attempted(&mut db, &one.id, judged(one, answer, clock::now())).await?;
+    db.commit().await
 }
 
 /// The HTTP status that came back, or why none did.
@@ -398,6 +481,25 @@ mod tests {
         ] {
             assert!(!is_public(inside.parse().unwrap()), "{inside}");
         }
+    }
+
+    #[test]
+    fn no_app_and_no_owner_takes_all_places() {
+        let of = |app: &str, owner: &str| (app.to_owned(), owner.to_owned());
+        let due = |id: &str, app: &str, owner: &str| Due {
+            id: id.to_owned(),
+            app_id: app.to_owned(),
+            owner_id: owner.to_owned(),
+        };
+        let ids = |open: &[(String, String)], all: Vec<Due>| -> Vec<String> {
+            chosen(open.to_vec(), all).into_iter().map(|one| one.id).collect()
+        };
+        let all = || vec![due("1", "a", "m"), due("2", "a", "m"), due("3", "b", "m"), due("4", "c", "n")];
+        assert_eq!(ids(&[], all()), ["1", "2", "3", "4"]);
+        assert_eq!(ids(&[of("a", "m")], all()), ["1", "3", "4"]);
+        assert_eq!(ids(&[of("a", "m"), of("d", "m"), of("d", "m")], all()), ["1", "4"]);
+        let full: Vec<_> = (0..AT_ONCE).map(|n| of(&n.to_string(), &n.to_string())).collect();
+        assert!(ids(&full, all()).is_empty() && ids(&full[1..], all()) == ["1"]);
     }
 
     #[test]

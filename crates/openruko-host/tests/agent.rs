@@ -155,6 +155,24 @@ fn while_the_api_is_away_dynos_stay_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_report_that_the_api_refuses_for_good_keeps_no_other_from_it() {
+    let mut node = Node::new();
+    let slug = node.slug(&[]);
+    node.api.with(|known| known.refuses = Some("bad.1"));
+    node.start();
+    let bad = process("bad", 1, "exec sleep 1000");
+    node.api.want(app("a", None, Some(release(1, &slug, vec![bad]))));
+    node.api.want(app("b", None, Some(release(1, &slug, vec![process("web", 1, WEB)]))));
+    node.api.wait_dyno("web.1", 1, DynoState::Up);
+    node.api.wait_routed("b", 1, 1);
+    // Nor does the whole, which the next agent begins with.
+    node.kill();
+    node.api.with(|known| known.dynos.clear());
+    node.start();
+    node.api.wait_dyno("web.1", 1, DynoState::Up);
+}
+
+#[test]
 fn a_candidate_that_crashes_or_never_listens_fails_and_the_current_release_goes_on() {
     let mut node = Node::new();
     node.configure("stop_seconds = 1\ndrain_seconds = 0\nboot_seconds = 2\n");

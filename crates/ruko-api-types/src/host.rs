@@ -219,8 +219,13 @@ pub struct DynoReports {
     pub dynos: Vec<DynoReport>,
     /// Ids of dynos that are there no more.
     pub gone: Vec<String>,
-    /// Whether `dynos` are all that there are: the API forgets others. So begins a host that starts.
+    /// Whether `dynos`, and those of `there`, are all that there are: the API forgets others. So begins a host that
+    /// starts.
     pub all: bool,
+    /// Ids of further dynos that there are, with `all`: they were told of before, since all together would be too much
+    /// for one call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub there: Vec<String>,
 }
 
 /// What a dyno does. A dyno that replaces another one under the same name has an id of its own.

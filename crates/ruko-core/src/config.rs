@@ -119,6 +119,9 @@ pub struct ApiConfig {
     /// What dynos of a size get, by the size's name, where that is not what Heroku gives them.
     #[serde(default)]
     pub dyno_sizes: BTreeMap<String, DynoSizeConfig>,
+    /// Dynos that an app may have, of all its process types together; without those for one command.
+    #[serde(default = "default_dynos_per_app")]
+    pub dynos_per_app: u32,
     /// What is kept in storage.
     #[serde(default)]
     pub retention: RetentionConfig,
@@ -254,6 +257,10 @@ fn default_deploy_refs() -> Vec<String> {
 
 const fn default_lease_seconds() -> u64 {
     30
+}
+
+const fn default_dynos_per_app() -> u32 {
+    100
 }
 
 /// `[api.limits]`: the bounds of a build.

@@ -41,7 +41,7 @@ pub(crate) async fn create(
         let answer = carry_out(&mut db, &api, &push, &app, &commit).await?;
         db.commit().await?;
         log_end(&push, &app.name, &Outcome::Committed(answer.release));
-        api.tell_push_ended();
+        api.tell_push_ended_of(&push.app_id);
         api.storage_due.notify_waiters();
         Ok(Json(answer))
     })

@@ -38,7 +38,7 @@ pub(crate) async fn change(
         config_vars::apply(&mut db, &app.id, &change).await?;
         release::repeat(&mut db, &api.settings, &app, &admin()?, &change.description()).await?;
         db.commit().await?;
-        api.tell_changed();
+        api.tell_changed_of(&app.id);
     }
     Ok(Json(change.vars))
 }

@@ -78,15 +78,26 @@ pub(crate) async fn slug(
     Ok(Json(running::slug(&api.settings, &slug)))
 }
 
+/// About how many bytes a dyno takes beside its command, by its name and generation.
+const DYNO: usize = 64;
+
 /// About how many bytes an app takes: what of it may be large.
 fn size(app: &AppToRun) -> usize {
     let one_offs = app.one_offs.iter().map(|one_off| &one_off.release);
     let all = app.current.iter().chain(&app.candidate).chain(one_offs);
-    all.map(vars).sum()
+    let commands = app.one_offs.iter().map(|one_off| one_off.command.len() + vars(&one_off.env) + DYNO);
+    all.map(weight).chain(commands).sum()
 }
 
-fn vars(release: &ReleaseToRun) -> usize {
-    release.config_vars.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+fn weight(release: &ReleaseToRun) -> usize {
+    let processes = release.processes.iter().map(|one| one.command.len() + one.dynos.len() * DYNO);
+    vars(&release.config_vars)
+        + release.release_phase.as_ref().map_or(0, String::len)
+        + processes.sum::<usize>()
+}
+
+fn vars<K: AsRef<str>>(vars: &BTreeMap<K, String>) -> usize {
+    vars.iter().map(|(name, value)| name.as_ref().len() + value.len()).sum()
 }
 
 /// `POST /internal/host/dynos`
@@ -145,7 +156,8 @@ async fn gone(
 ) -> Sql<BTreeSet<String>> {
     let mut gone: BTreeSet<String> = reports.gone.iter().cloned().collect();
     if reports.all {
-        let there: BTreeSet<&String> = reports.dynos.iter().map(|report| &report.id).collect();
+        let told = reports.dynos.iter().map(|report| &report.id);
+        let there: BTreeSet<&String> = told.chain(&reports.there).collect();
         let one_offs = one_offs::all_reported(db).await?;
         gone.extend(known.keys().chain(&one_offs).filter(|id| !there.contains(id)).cloned());
     }
@@ -311,4 +323,30 @@ pub(crate) async fn output(
         Ok(StatusCode::NO_CONTENT)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn whatever_a_developer_can_make_large_weighs() {
+        let process = |dynos: u32| {
+            let size = json!({ "name": "Eco", "memory_bytes": 1, "shares": 1, "pids": 1 });
+            let dynos: Vec<_> =
+                (1..=dynos).map(|n| json!({ "name": format!("web.{n}"), "generation": 0 })).collect();
+            json!({ "process_type": "web", "command": "x".repeat(1000), "size": size, "dynos": dynos })
+        };
+        let release = |dynos: u32| {
+            json!({ "id": "r", "version": 1, "created_at": "", "slug": null, "release_phase": "x".repeat(2000),
+                    "config_vars": { "A": "x".repeat(4000) }, "processes": [process(dynos)] })
+        };
+        let app: AppToRun = serde_json::from_value(json!({
+            "app": { "id": "a", "name": "shop" }, "revision": 1, "asleep": false, "web": {}, "one_offs": [],
+            "current": release(10), "candidate": release(0),
+        }))
+        .unwrap();
+        assert_eq!(size(&app), 2 * (1 + 4000 + 2000 + 1000) + 10 * DYNO);
+    }
 }

@@ -62,9 +62,9 @@ pub(crate) fn created(thing: impl Serialize) -> Response {
     (StatusCode::CREATED, Json(thing)).into_response()
 }
 
-/// Carries a change to its end even when the caller goes away in between, so that whoever waits for it is
-/// told.
-async fn to_the_end<T: Send + 'static>(
+/// Carries a change to its end even when the caller goes away in between, so that it is recorded, and whoever
+/// waits for it is told. What it reads of the caller should be here before: nobody waits for it then.
+pub(crate) async fn to_the_end<T: Send + 'static>(
     change: impl Future<Output = Answer<T>> + Send + 'static,
 ) -> Answer<T> {
     match tokio::spawn(change).await {

@@ -4,7 +4,6 @@
 //! is taken in a transaction that holds the write lock from its beginning.
 
 use std::fmt;
-use std::pin::pin;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -20,7 +19,7 @@ use tokio::time::Instant;
 
 use super::access::authorized;
 use super::{created, to_the_end};
-use crate::api::Api;
+use crate::api::{Api, ended_of};
 use crate::clock::{self, Millis};
 use crate::errors::{Answer, ApiFault};
 use crate::extract::{At, Body};
@@ -43,10 +42,9 @@ pub(crate) async fn create(
     Body(open): Body<OpenPush>,
 ) -> Answer<Response> {
     let deadline = Instant::now() + Duration::from_secs(open.wait_seconds.min(MAX_WAIT));
+    // Listened to from before the look, so that a lease given back right after it is not missed.
+    let mut ended = api.pushes_ended.subscribe();
     loop {
-        // Listened to from before the look, so that a lease given back right after it is not missed.
-        let mut freed = pin!(api.push_ended.notified());
-        freed.as_mut().enable();
         let held = match attempt(&api, &app, &open.user).await? {
             Attempt::Opened(push) => return Ok(created(push)),
             Attempt::Held(held) => held,
@@ -56,7 +54,7 @@ pub(crate) async fn create(
         }
         let until = api.look_again_by(deadline.min(held.until));
         tokio::select! {
-            () = &mut freed => {}
+            () = ended_of(&mut ended, &held.app_id) => {}
             () = tokio::time::sleep_until(until) => {}
             () = api.stopping() => {}
         }
@@ -69,6 +67,7 @@ enum Attempt {
 }
 
 struct Held {
+    app_id: String,
     by: Holder,
     /// When the lease runs out unless it is renewed.
     until: Instant,
@@ -82,19 +81,20 @@ async fn attempt(api: &Api, app: &AppName, user: &UserName) -> Answer<Attempt> {
     if let Some(other) = pushes::open_one(&mut db, &app.id).await? {
         if other.status(now) == BuildStatus::Pending {
             let left = Duration::from_millis(u64::try_from(other.lease_ends - now).unwrap_or(0));
-            return Ok(Attempt::Held(Held { by: other.holder(now), until: Instant::now() + left }));
+            let by = other.holder(now);
+            return Ok(Attempt::Held(Held { app_id: app.id, by, until: Instant::now() + left }));
         }
         pushes::lose(&mut db, &other).await?;
         webhooks::tell_build(&mut db, &other, None).await?;
         lost = Some(other);
     }
-    let name = app.name.clone();
+    let (id, name) = (app.id.clone(), app.name.clone());
     let push = open(&mut db, api, app, user, now).await?;
     db.commit().await?;
     if let Some(other) = lost {
         log_end(&other, &name, &Outcome::Failed(pushes::LOST));
     }
-    api.tell_push_ended();
+    api.tell_push_ended_of(&id);
     Ok(Attempt::Opened(Box::new(push)))
 }
 
@@ -213,7 +213,7 @@ pub(crate) async fn abort(
             db.commit().await?;
             let outcome = reason.as_deref().map_or(Outcome::Nothing, Outcome::Failed);
             log_end(&push, &app.name, &outcome);
-            api.tell_push_ended();
+            api.tell_push_ended_of(&push.app_id);
             api.storage_due.notify_waiters();
         } else {
             write_down_if_lost(&api, db, &push, now).await?;
@@ -270,7 +270,7 @@ pub(super) async fn write_down_if_lost(api: &Api, mut db: Write, push: &PushRow,
         let app = apps::by_id(&mut db, &push.app_id).await?;
         db.commit().await?;
         log_end(push, &app.name, &Outcome::Failed(pushes::LOST));
-        api.tell_push_ended();
+        api.tell_push_ended_of(&push.app_id);
     }
     Ok(())
 }

@@ -128,7 +128,7 @@ pub(crate) async fn progress(
         changed.as_mut().enable();
         let mut db = api.store.snapshot().await?;
         let found = app_named(&mut db, &app).await?;
-        let now = look(&mut db, &found, version, asked.output_from).await?;
+        let now = look(&mut db, &api, &found, version, asked.output_from).await?;
         drop(db);
         let is_news = !now.output.is_empty()
             || now.status != ReleaseStatus::Pending
@@ -145,7 +145,13 @@ pub(crate) async fn progress(
     }
 }
 
-async fn look(db: &mut AnyConnection, app: &AppRow, version: u64, from: u64) -> Answer<ReleaseProgress> {
+async fn look(
+    db: &mut AnyConnection,
+    api: &Api,
+    app: &AppRow,
+    version: u64,
+    from: u64,
+) -> Answer<ReleaseProgress> {
     let release = releases::find(db, &app.id, version).await?;
     let release =
         release.ok_or_else(|| ApiFault::not_found(format!("release v{version} of `{}`", app.name)))?;
@@ -160,16 +166,21 @@ async fn look(db: &mut AnyConnection, app: &AppRow, version: u64, from: u64) -> 
         status: release.status,
         reason: release.reason,
         serving,
-        dynos: up(db, app, version).await?,
+        dynos: up(db, api, app, version).await?,
     })
 }
 
 /// How many dynos of the release are up, of those that should be, by process type.
-async fn up(db: &mut AnyConnection, app: &AppRow, version: u64) -> Sql<BTreeMap<ProcessType, UpOf>> {
+async fn up(
+    db: &mut AnyConnection,
+    api: &Api,
+    app: &AppRow,
+    version: u64,
+) -> Sql<BTreeMap<ProcessType, UpOf>> {
     let marks = marks::of_app(db, &app.id).await?;
     let reported = dynos::of_app(db, &app.id).await?;
     let mut types = BTreeMap::new();
-    for wanted in formation::of_release(db, app, version).await? {
+    for wanted in formation::to_run(db, &api.settings, app, version).await? {
         if wanted.process_type.as_str() == PHASE {
             continue;
         }

@@ -167,7 +167,7 @@ async fn cancel(
     let row = find(&mut db, &app, &id).await?;
     db.commit().await?;
     log_end(&push, &app.name, &Outcome::Failed(&reason));
-    api.tell_push_ended();
+    api.tell_push_ended_of(&app.id);
     Ok(Json(described(&api, &app, row)?))
 }
 

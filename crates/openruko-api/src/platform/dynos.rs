@@ -1,7 +1,7 @@
 //! Dynos: what an app is to run, and what the host reports of that. Without a host every dyno that is wanted is
 //! down, and none can be started for one command.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::Json;
 use axum::extract::State;
@@ -112,9 +112,11 @@ pub(crate) async fn tell_reported(
     }
     let host: UserName = Component::Host.as_str().parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
     let app = store_apps::by_id(db, app_id).await?;
+    let mut known = Known::default();
     for (action, row) in changes(before, after) {
-        let mut known = Known::default();
-        known.releases.extend(releases::find(db, app_id, row.release).await?.map(|r| (row.release, r)));
+        if !known.releases.contains_key(&row.release) {
+            known.releases.extend(releases::find(db, app_id, row.release).await?.map(|r| (row.release, r)));
+        }
         let dyno = reported(&app, row, &known);
         let data = serde_json::to_value(dyno).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
         webhooks::tell(db, &wanting, &Event { kind: "dyno", action, data, user: &host }).await?;
@@ -124,9 +126,12 @@ pub(crate) async fn tell_reported(
 
 /// What became of each dyno, in webhooks' words.
 fn changes<'a>(before: &'a [DynoRow], after: &'a [DynoRow]) -> Vec<(&'static str, &'a DynoRow)> {
-    let same = |rows: &'a [DynoRow], id: &str| rows.iter().find(|row| row.id == id);
-    let gone = before.iter().filter(|row| same(after, &row.id).is_none()).map(|row| ("destroy", row));
-    let there = after.iter().filter_map(|row| match same(before, &row.id) {
+    let by_id = |rows: &'a [DynoRow]| -> HashMap<&str, &DynoRow> {
+        rows.iter().map(|row| (row.id.as_str(), row)).collect()
+    };
+    let (was, is) = (by_id(before), by_id(after));
+    let gone = before.iter().filter(|row| !is.contains_key(row.id.as_str())).map(|row| ("destroy", row));
+    let there = after.iter().filter_map(|row| match was.get(row.id.as_str()) {
         None => Some(("create", row)),
         Some(was) if was.state != row.state => Some(("update", row)),
         Some(_) => None,
@@ -224,7 +229,7 @@ async fn dyno_called(db: &mut AnyConnection, api: &Api, app: &AppRow, called: &s
 /// for one command.
 async fn of_app(db: &mut AnyConnection, api: &Api, app: &AppRow) -> Sql<Vec<Found>> {
     let version = app.running();
-    let wanted = formation::of_release(db, app, version).await?;
+    let wanted = formation::to_run(db, &api.settings, app, version).await?;
     let known = Known {
         reported: dynos::of_app(db, &app.id).await?,
         marks: marks::of_app(db, &app.id).await?,

@@ -47,12 +47,9 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// The most dynos of one process type.
-const MAX_DYNOS: u32 = 100;
-
 async fn list(State(api): State<Api>, TheApp(app): TheApp) -> Answer<Json<Vec<Formation>>> {
     let mut db = api.store.read().await?;
-    let all = of_app(&mut db, &app).await?;
+    let all = of_app(&mut db, &api, &app).await?;
     Ok(Json(all.iter().map(|wanted| described(&app, wanted)).collect()))
 }
 
@@ -62,7 +59,7 @@ async fn show(
     At((_, called)): At<(String, String)>,
 ) -> Answer<Json<Formation>> {
     let mut db = api.store.read().await?;
-    let all = of_app(&mut db, &app).await?;
+    let all = of_app(&mut db, &api, &app).await?;
     Ok(Json(described(&app, &all[place(&app, &all, &called)?])))
 }
 
@@ -97,8 +94,8 @@ async fn carry_out(
 ) -> Answer<(AppRow, Vec<Wanted>)> {
     let mut db = api.store.write().await?;
     let app = super::apps::still_there(&mut db, &app.0).await?;
-    let before = of_app(&mut db, &app).await?;
-    let after = updated(&app, before.clone(), updates)?;
+    let before = of_app(&mut db, api, &app).await?;
+    let after = updated(&app, before.clone(), updates, api.settings.dynos_per_app)?;
     for (_, after) in before.iter().zip(&after).filter(|(before, after)| before != after) {
         put(&mut db, &app, after).await?;
     }
@@ -107,7 +104,7 @@ async fn carry_out(
         let wanted = &after[place(&app, &after, &update.kind)?];
         marks::start(&mut db, &app.id, &wanted.process_type).await?;
     }
-    let all = of_app(&mut db, &app).await?;
+    let all = of_app(&mut db, api, &app).await?;
     db.commit().await?;
     let text = format!("Scaled to {} by user {}", scaled(&all, updates), caller.user.name);
     api.say(&app.id, &text).await;
@@ -129,7 +126,7 @@ async fn restart(
 ) -> Answer<(StatusCode, Json<Accepted>)> {
     let mut db = api.store.write().await?;
     let app = super::apps::still_there(&mut db, &app.0).await?;
-    let all = of_app(&mut db, &app).await?;
+    let all = of_app(&mut db, &api, &app).await?;
     let wanted = &all[place(&app, &all, &called)?];
     marks::restart(&mut db, &app.id, Target::Type(&wanted.process_type)).await?;
     db.commit().await?;
@@ -144,7 +141,7 @@ async fn stop(
 ) -> Answer<(StatusCode, Json<Accepted>)> {
     let mut db = api.store.write().await?;
     let app = super::apps::still_there(&mut db, &app.0).await?;
-    let all = of_app(&mut db, &app).await?;
+    let all = of_app(&mut db, &api, &app).await?;
     let wanted = &all[place(&app, &all, &called)?];
     marks::stop(&mut db, &app.id, Target::Type(&wanted.process_type), app.release).await?;
     db.commit().await?;
@@ -153,12 +150,17 @@ async fn stop(
 
 /// What the app is to run, by process type: what its candidate does, where it has one. Nothing before its first
 /// deploy.
-pub(super) async fn of_app(db: &mut AnyConnection, app: &AppRow) -> Sql<Vec<Wanted>> {
-    formation::of_release(db, app, app.base()).await
+pub(super) async fn of_app(db: &mut AnyConnection, api: &Api, app: &AppRow) -> Sql<Vec<Wanted>> {
+    formation::to_run(db, &api.settings, app, app.base()).await
 }
 
 /// All updates, one after the other, or none of them.
-fn updated(app: &AppRow, mut all: Vec<Wanted>, updates: &[FormationUpdate]) -> Answer<Vec<Wanted>> {
+fn updated(
+    app: &AppRow,
+    mut all: Vec<Wanted>,
+    updates: &[FormationUpdate],
+    most: u32,
+) -> Answer<Vec<Wanted>> {
     for update in updates {
         let at = place(app, &all, &update.kind)?;
         let wanted = &mut all[at];
@@ -168,16 +170,16 @@ fn updated(app: &AppRow, mut all: Vec<Wanted>, updates: &[FormationUpdate]) -> A
         if let Some(size) = &update.size {
             wanted.size = sized(size)?;
         }
-        if wanted.quantity > MAX_DYNOS {
-            let (name, asked) = (&wanted.process_type, wanted.quantity);
-            let message =
-                format!("Couldn't scale {name} to {asked}: a process type has at most {MAX_DYNOS} dynos.");
-            return Err(ApiFault::invalid(message));
-        }
         if wanted.process_type.as_str() == PHASE && wanted.quantity > 0 {
             let message = "Couldn't scale release: it runs once for each release, before that serves.";
             return Err(ApiFault::invalid(message));
         }
+    }
+    let total: u64 = all.iter().map(|wanted| u64::from(wanted.quantity)).sum();
+    if total > most.into() {
+        let name = &app.name;
+        let message = format!("Couldn't scale {name} to {total} dynos: an app has at most {most} in all.");
+        return Err(ApiFault::invalid(message));
     }
     Ok(all)
 }

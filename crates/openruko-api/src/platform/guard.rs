@@ -21,7 +21,9 @@ use super::ids;
 use super::route::{Realm, Rule};
 use crate::api::Api;
 use crate::clock;
+use crate::controllers::to_the_end;
 use crate::errors::{Answer, ApiFault};
+use crate::extract::whole;
 use crate::rights;
 use crate::router::unsecret;
 use crate::store::Sql;
@@ -88,10 +90,27 @@ async fn guarded(api: Api, rule: Arc<Rule>, mut request: Request, next: Next) ->
     if let Some(app) = app {
         request.extensions_mut().insert(TheApp(app));
     }
+    let mut response = match change {
+        Some(change) => {
+            let request = whole(request).await?;
+            to_the_end(changed(api, rule, change, request, next)).await?
+        }
+        None => next.run(request).await,
+    };
+    response.headers_mut().insert(CALLS_LEFT, left.into());
+    Ok(response)
+}
+
+/// Carries a change out, records it and tells of it.
+async fn changed(
+    api: Api,
+    rule: Arc<Rule>,
+    mut change: Change,
+    request: Request,
+    next: Next,
+) -> Answer<Response> {
     let mut response = next.run(request).await;
-    if let Some(mut change) = change
-        && response.status().is_success()
-    {
+    if response.status().is_success() {
         if let Some(TheApp(app)) = response.extensions().get() {
             change.app = Some(about(app));
         }
@@ -99,10 +118,10 @@ async fn guarded(api: Api, rule: Arc<Rule>, mut request: Request, next: Next) ->
         response = told(&api, &rule, &change, response).await?;
         match &change.app {
             Some((app_id, _)) => api.tell_changed_of(app_id),
-            None => api.tell_changed(),
+            // A handler that changed apps which its path does not name told of them itself.
+            None => api.webhooks_due.notify_waiters(),
         }
     }
-    response.headers_mut().insert(CALLS_LEFT, left.into());
     Ok(response)
 }
 

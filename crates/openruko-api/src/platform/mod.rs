@@ -139,7 +139,8 @@ fn guarded(api: &Api, routes: Vec<Route>) -> Router<Api> {
     let mut router = Router::new();
     for Route { rule, body, answer, .. } in routes {
         let guard = middleware::from_fn_with_state((api.clone(), Arc::new(rule.clone())), guard::guard);
-        router = router.route(rule.path, answer.layer(DefaultBodyLimit::max(body)).route_layer(guard));
+        // The guard reads bodies, too.
+        router = router.route(rule.path, answer.route_layer(guard).layer(DefaultBodyLimit::max(body)));
     }
     router
 }

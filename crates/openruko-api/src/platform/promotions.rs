@@ -75,6 +75,7 @@ async fn create(
         pipelines::insert_target(&mut db, &promotion.id, &app.id, &release).await?;
     }
     db.commit().await?;
+    apps.iter().for_each(|app| api.tell_changed_of(&app.id));
     Ok(created(described(&promotion)))
 }
 

@@ -205,7 +205,50 @@ pub(crate) async fn forget_ended(db: &mut AnyConnection, before: Millis) -> Sql<
         .map(drop)
 }
 
-/// A delivery whose time has come, with all that it takes.
+/// A delivery whose time has come.
+pub(crate) struct Due {
+    pub(crate) id: String,
+    pub(crate) app_id: String,
+    pub(crate) owner_id: String,
+}
+
+impl FromRow<'_, AnyRow> for Due {
+    fn from_row(row: &AnyRow) -> Sql<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            app_id: row.try_get("app_id")?,
+            owner_id: row.try_get("owner_id")?,
+        })
+    }
+}
+
+/// The next that are due: so many of each app, and of those so many of each owner.
+pub(crate) async fn due(
+    db: &mut AnyConnection,
+    now: Millis,
+    (of_app, of_owner): (u32, u32),
+    limit: u32,
+) -> Sql<Vec<Due>> {
+    sqlx::query_as(
+        "SELECT id, app_id, owner_id FROM \
+         (SELECT id, app_id, owner_id, next_at, \
+         ROW_NUMBER() OVER (PARTITION BY owner_id ORDER BY next_at, id) AS nth_of_owner FROM \
+         (SELECT d.id, d.next_at, w.app_id, a.owner_id, \
+         ROW_NUMBER() OVER (PARTITION BY w.app_id ORDER BY d.next_at, d.id) AS nth_of_app \
+         FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id JOIN apps a ON a.id = w.app_id \
+         WHERE d.next_at <= $1) AS due \
+         WHERE nth_of_app <= $2) AS first_of_apps \
+         WHERE nth_of_owner <= $3 ORDER BY next_at, id LIMIT $4",
+    )
+    .bind(now)
+    .bind(i64::from(of_app))
+    .bind(i64::from(of_owner))
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await
+}
+
+/// What an attempt takes.
 pub(crate) struct DueRow {
     pub(crate) id: String,
     pub(crate) attempts: u64,
@@ -230,36 +273,36 @@ impl FromRow<'_, AnyRow> for DueRow {
     }
 }
 
-/// Takes the next that are due, and puts them off: should we die with them, they are due again then.
-pub(crate) async fn take_due(
+/// Takes one that is due, and puts it off: should we die with it, it is due again then. None if another API was first.
+pub(crate) async fn take(
     db: &mut AnyConnection,
+    id: &str,
     now: Millis,
     put_off_to: Millis,
-    limit: u32,
-) -> Sql<Vec<DueRow>> {
-    let due: Vec<DueRow> = sqlx::query_as(
-        "SELECT d.id, d.attempts, d.payload, w.url, w.level, w.secret, w.authorization_header \
-         FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id \
-         WHERE d.next_at <= $1 ORDER BY d.next_at LIMIT $2",
-    )
-    .bind(now)
-    .bind(i64::from(limit))
-    .fetch_all(&mut *db)
-    .await?;
-    for one in &due {
-        sqlx::query("UPDATE webhook_deliveries SET next_at = $1 WHERE id = $2")
-            .bind(put_off_to)
-            .bind(one.id.as_str())
-            .execute(&mut *db)
-            .await?;
+) -> Sql<Option<DueRow>> {
+    let taken = sqlx::query("UPDATE webhook_deliveries SET next_at = $1 WHERE id = $2 AND next_at <= $3")
+        .bind(put_off_to)
+        .bind(id)
+        .bind(now)
+        .execute(&mut *db)
+        .await?;
+    if taken.rows_affected() == 0 {
+        return Ok(None);
     }
-    Ok(due)
+    sqlx::query_as(
+        "SELECT d.id, d.attempts, d.payload, w.url, w.level, w.secret, w.authorization_header \
+         FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id WHERE d.id = $1",
+    )
+    .bind(id)
+    .fetch_optional(db)
+    .await
 }
 
-/// When the next one is due.
-pub(crate) async fn next_due(db: &mut AnyConnection) -> Sql<Option<Millis>> {
+/// When the next one is due after this moment.
+pub(crate) async fn next_due(db: &mut AnyConnection, after: Millis) -> Sql<Option<Millis>> {
     let (next,): (Option<i64>,) =
-        sqlx::query_as("SELECT MIN(next_at) FROM webhook_deliveries WHERE next_at IS NOT NULL")
+        sqlx::query_as("SELECT MIN(next_at) FROM webhook_deliveries WHERE next_at > $1")
+            .bind(after)
             .fetch_one(db)
             .await?;
     Ok(next)

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ruko_api_client::Authentication;
-use ruko_api_types::{Access, Authenticate, NewToken, NewUser};
+use ruko_api_types::{Access, Authenticate, NewToken, NewUser, UserChanges};
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret};
 
@@ -321,12 +321,33 @@ fn a_password_is_changed_by_who_knows_it_and_ends_other_tokens() {
 }
 
 #[test]
+fn nobody_takes_an_address_to_which_others_give_access() {
+    let world = World::new();
+    let (ann, eve) = (Developer::named(&world, "ann"), Developer::named(&world, "eve"));
+    ann.app("shop");
+    let (status, id, message) = eve.patch("/account", json!({ "email": "bob@corp.test" })).refused();
+    assert_eq!((status, id.as_str()), (422, "invalid_params"));
+    assert!(
+        message.contains("admin") && message.contains("openruko admin user set eve --email"),
+        "{message}"
+    );
+    assert_eq!(ann.post("/apps/shop/collaborators", json!({ "user": "bob@corp.test" })).refused().0, 422);
+    // Who has none is shown by their name, and may say so.
+    assert_eq!(eve.patch("/account", json!({ "email": "eve" })).with(200)["email"], "eve");
+}
+
+#[test]
 fn an_address_belongs_to_one_account() {
     let world = World::new();
     let ada = account(&world, "ada");
     account(&world, "bob");
-    assert_eq!(ada.patch("/account", json!({ "email": "Ada@New.test" })).with(200)["email"], "ada@new.test");
-    assert_eq!(ada.patch("/account", json!({ "email": "ada@new.test", "name": "ada" })).status, 200);
+    let set = |email: &str| {
+        let email = Some(email.parse().unwrap());
+        world.admin.change_user(&user("ada"), &UserChanges { email, site_admin: None })
+    };
+    set("Ada@New.test").unwrap();
+    assert_eq!(ada.patch("/account", json!({ "email": "Ada@new.test", "name": "ada" })).status, 200);
+    assert_eq!(set("BOB@example.test").unwrap_err().status(), Some(409));
     for bad in [json!({ "email": "BOB@example.test" }), json!({ "email": "x" }), json!({ "name": "eve" })] {
         assert_eq!(ada.patch("/account", bad.clone()).refused().0, 422, "{bad}");
     }

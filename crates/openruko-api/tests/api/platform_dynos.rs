@@ -78,6 +78,18 @@ fn dynos_are_told_by_name_and_those_of_what_serves_before_a_candidates() {
 }
 
 #[test]
+fn all_that_there_is_may_be_told_in_several_calls() {
+    let (_world, host, matt) = deployed();
+    matt.patch("/apps/shop/formation/web", json!({ "quantity": 3 })).with(200);
+    let up = |name| host.dyno(&host.shop(), 2, name, DynoState::Up);
+    let [first, second, third] = ["web.1", "web.2", "web.3"].map(up);
+    host.report(&[first.clone(), second, third.clone()]);
+    let (dynos, there) = (vec![third], vec![first.id]);
+    host.api.report_dynos(&DynoReports { dynos, there, all: true, ..DynoReports::default() }).unwrap();
+    assert_eq!(told(&matt), ["web.1 up v2", "web.2 starting v2", "web.3 up v2"]);
+}
+
+#[test]
 fn restarts_raise_the_generation_of_what_they_name() {
     let (_world, host, matt) = deployed();
     matt.patch("/apps/shop/formation/web", json!({ "quantity": 2 })).with(200);

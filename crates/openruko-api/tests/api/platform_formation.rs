@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::developer::Developer;
+use super::host::Host;
 use super::world::{World, commit};
 
 const FORMATION: &str = "/apps/shop/formation";
@@ -94,6 +95,41 @@ fn all_of_a_change_is_made_or_nothing() {
         assert_eq!(got, status, "{second}: {message}");
         assert_eq!(matt.get(FORMATION).with(200), before, "{second}");
     }
+}
+
+#[test]
+fn an_app_has_so_many_dynos_whatever_their_types() {
+    let (_world, matt) = deployed();
+    let updates = |web, worker| json!({ "updates": [{ "type": "web", "quantity": web }, { "type": "worker", "quantity": worker }] });
+    let (status, id, message) = matt.patch(FORMATION, updates(60, 41)).refused();
+    assert_eq!((status, id.as_str()), (422, "invalid_params"));
+    assert_eq!(message, "Couldn't scale shop to 101 dynos: an app has at most 100 in all.");
+    matt.patch(FORMATION, updates(60, 40)).with(200);
+    assert_eq!(matt.patch(&format!("{FORMATION}/console"), json!({ "quantity": "+1" })).refused().0, 422);
+    // What is taken from one, others may have.
+    scale(&matt, json!([{ "type": "console", "quantity": "+1" }, { "type": "web", "quantity": "-1" }]));
+}
+
+#[test]
+fn process_types_that_come_back_do_not_make_an_app_larger() {
+    let world = World::running();
+    let (host, matt) = (Host::of(&world), Developer::named(&world, "matt"));
+    let push = |types: &[&str]| {
+        let opened = world.open();
+        let mut pushed = commit(opened.repo.version);
+        let manifest = &mut pushed.release.as_mut().unwrap().manifest;
+        manifest.process_types = types.iter().map(|one| (one.parse().unwrap(), "run".to_owned())).collect();
+        manifest.default_types.clear();
+        world.serve.commit(&opened.push, &pushed).unwrap();
+    };
+    for one in ["a", "b"] {
+        push(&[one]);
+        scale(&matt, json!([{ "type": one, "quantity": 60 }]));
+    }
+    push(&["a", "b"]);
+    assert_eq!(told(&matt.get(FORMATION).with(200)), "a=60:Basic b=40:Basic");
+    let processes = host.shop().candidate.unwrap().processes;
+    assert_eq!(processes.iter().map(|process| process.dynos.len()).sum::<usize>(), 100);
 }
 
 #[test]

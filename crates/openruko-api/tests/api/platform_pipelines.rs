@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::developer::{Answer, Developer};
+use super::platform_logs::Stream;
 use super::world::World;
 
 fn couple(developer: &Developer, app: &str, stage: &str) -> Value {
@@ -79,6 +80,18 @@ fn apps_are_put_in_moved_and_taken_out() {
     let answer = matt.get("/apps/shop/pipeline-couplings");
     assert_eq!(answer.json()["resource"], "pipeline_coupling");
     assert_eq!(answer.refused().0, 404);
+}
+
+#[test]
+fn who_follows_the_log_of_an_app_is_told_of_a_promotion_to_it() {
+    let world = World::new();
+    let (matt, pipeline) = line(&world);
+    world.push();
+    let session = matt.post("/apps/live/log-sessions", json!({ "lines": 10, "tail": true })).with(201);
+    let mut stream = Stream::open(&world, session["logplex_url"].as_str().unwrap(), None);
+    stream.until("Release v1 created");
+    promote(&matt, &pipeline, "shop", &["live"]).with(201);
+    stream.until("Promote shop v2 cccccccc by user matt");
 }
 
 #[test]

@@ -159,6 +159,66 @@ fn what_fails_is_tried_again_when_it_should_be() {
 }
 
 #[test]
+fn webhooks_that_never_answer_hold_up_nobody_elses() {
+    let world = World::with_public(PRIVATE);
+    let (matt, ann) = (matt(&world), Developer::named(&world, "ann"));
+    ann.app("blog");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = format!("http://{}/hook", silent.local_addr().unwrap());
+    for _ in 0..20 {
+        add(&matt, &nowhere, &["api:domain"], "sync").with(201);
+    }
+    let told = Told::answering(&["200 OK"]);
+    let new = json!({ "url": told.url, "include": ["api:domain"], "level": "sync" });
+    ann.post("/apps/blog/webhooks", new).with(201);
+    for (developer, app) in [(&matt, "shop"), (&ann, "blog")] {
+        let new = json!({ "hostname": format!("www.{app}.test"), "sni_endpoint": null });
+        developer.post(&format!("/apps/{app}/domains"), new).with(201);
+    }
+    let (_, domain) = told.requests.recv_timeout(Duration::from_secs(8)).unwrap();
+    assert_eq!(domain["data"]["hostname"], "www.blog.test");
+    // What is open ends with it.
+    drop(silent);
+}
+
+#[test]
+fn an_attempt_that_cannot_be_written_down_loses_no_other() {
+    let world = World::with_public(PRIVATE);
+    let matt = matt(&world);
+    if world.home.database().starts_with("sqlite") {
+        world.execute(
+            "CREATE TRIGGER no BEFORE UPDATE ON webhook_deliveries WHEN NEW.last_code = 299 \
+             BEGIN SELECT RAISE(ABORT, 'no'); END",
+            &[],
+        );
+    } else {
+        world.execute(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$",
+            &[],
+        );
+        world.execute(
+            "CREATE TRIGGER no BEFORE UPDATE ON webhook_deliveries FOR EACH ROW \
+             WHEN (NEW.last_code = 299) EXECUTE FUNCTION no()",
+            &[],
+        );
+    }
+    let bad = Told::answering(&["299 Strange"]);
+    let slow = TcpListener::bind("127.0.0.1:0").unwrap();
+    add(&matt, &format!("http://{}/hook", slow.local_addr().unwrap()), &["api:domain"], "sync").with(201);
+    add(&matt, &bad.url, &["api:domain"], "sync").with(201);
+    matt.post("/apps/shop/domains", json!({ "hostname": "www.a.test", "sni_endpoint": null })).with(201);
+    let (mut stream, _) = slow.accept().unwrap();
+    bad.next();
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let is_written = |one: &Value| one["status"] == "succeeded" && one["num_attempts"] == 1;
+    while !matt.get("/apps/shop/webhook-deliveries").with(200).as_array().unwrap().iter().any(is_written) {
+        assert!(Instant::now() < deadline, "the other attempt is not known");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn nothing_on_a_private_network_is_told_unless_an_admin_allows_it() {
     let world = World::new();
     let matt = matt(&world);

@@ -4,6 +4,7 @@ mod admin;
 mod changes;
 pub(crate) mod developer;
 mod durability;
+mod hang_ups;
 mod host;
 mod leases;
 mod platform;

@@ -694,7 +694,7 @@ impl Agent {
         }
     }
 
-    /// Tells the API of everything that there is: in one piece, or it would take the rest for gone.
+    /// Tells the API of everything that there is, and that this is all.
     fn report_all(&mut self) {
         for (id, app) in &self.apps {
             let reports = app.reports().map(|report| (report.id.clone(), report)).collect();

@@ -32,6 +32,8 @@ pub(crate) struct Known {
     batches: BTreeSet<(String, u64)>,
     /// It answers nobody.
     pub(crate) down: bool,
+    /// Reports of dynos of this name are wrong.
+    pub(crate) refuses: Option<&'static str>,
     /// Calls of each kind.
     pub(crate) calls: BTreeMap<String, usize>,
 }
@@ -246,8 +248,11 @@ impl FakeApi {
 
 impl Known {
     fn report(&mut self, reports: DynoReports) -> (u16, String) {
+        if self.refuses.is_some_and(|name| reports.dynos.iter().any(|dyno| dyno.name.to_string() == name)) {
+            return (422, r#"{"id":"invalid_params","message":"no"}"#.to_owned());
+        }
         if reports.all {
-            self.dynos.clear();
+            self.dynos.retain(|id, _| reports.there.contains(id));
         }
         for dyno in reports.dynos {
             self.dynos.insert(dyno.id.clone(), dyno);

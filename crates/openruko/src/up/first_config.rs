@@ -96,6 +96,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             components,
             limits: BuildLimits::default(),
             dyno_sizes: BTreeMap::new(),
+            dynos_per_app: 100,
             retention: RetentionConfig::default(),
             public: Some(public(args)),
         }),

@@ -77,7 +77,7 @@ impl std::fmt::Debug for AccessToken {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AccountChanges {
-    /// A new e-mail address.
+    /// The e-mail address: an admin alone changes it, and it may be said as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
     /// The name: it cannot be changed, and may be said as it is.
