@@ -49,7 +49,7 @@ use api::{Api, Backoff, Calls};
 use calls::{Call, Queue};
 use launch::{Found, Launched, Launcher};
 use links::{Ears, Links};
-use logs::Said;
+use logs::Own;
 use probe::Probe;
 use reports::Reports;
 
@@ -216,6 +216,7 @@ struct Agent {
     links: Links,
     reports: Reports,
     ears: Ears,
+    own: Own,
     messages: mpsc::UnboundedReceiver<Message>,
     waiting: watch::Sender<Waiting>,
     apps: HashMap<String, App>,
@@ -247,7 +248,8 @@ impl Agent {
             images,
             links,
             reports,
-            ears: Ears { messages: tell.clone(), lines },
+            ears: Ears { messages: tell.clone(), lines: lines.clone() },
+            own: Own::new(lines),
             messages,
             waiting,
             apps: HashMap::new(),
@@ -525,7 +527,7 @@ impl Agent {
             process: name.to_string(),
             text: one_line(&text),
         };
-        let _ = self.ears.lines.send(Said { line, of: None });
+        self.own.say(line);
     }
 
     fn stop(&mut self, app: &str, id: &str, seconds: u64) {

@@ -196,6 +196,15 @@ impl World {
         }
     }
 
+    /// One that has no container yet gets none for now.
+    fn find_no_room(&mut self, id: &str) {
+        if matches!(self.real.get(id), Some((Real::Wanted | Real::Launched, _))) {
+            self.real.remove(id);
+            let failed = Some(Failed { message: "all 64 slots are taken".into(), try_again: true });
+            self.event(Event::Ended(id.to_owned(), End { at: self.now, failed, ..End::default() }));
+        }
+    }
+
     /// Everything goes well until nothing is left to do.
     fn settle(&mut self) {
         for _ in 0..2000 {
@@ -625,24 +634,49 @@ fn of_an_app_that_is_gone_nothing_is_left() {
     assert!(world.app.is_over() && world.real.is_empty());
 }
 
+/// Of a candidate's dyno no start finds room, and each is tried again when it is due: how many starts there were until
+/// the candidate failed.
+fn starts_without_room(world: &mut World, name: &str) -> usize {
+    for starts in 1..100 {
+        let id = world.id(name, 1);
+        world.find_no_room(&id);
+        if !world.failed.is_empty() {
+            return starts;
+        }
+        assert_eq!(world.states(), [format!("{name} v1 starting")]);
+        assert!(world.real.is_empty(), "it is not started again at once");
+        world.now = world.again.expect("it will be tried again");
+        world.plan();
+    }
+    panic!("it is tried for ever: {:?}", world.log);
+}
+
 #[test]
 fn a_machine_without_room_is_asked_again_and_a_candidate_waits_for_it_a_while() {
     let mut world = World::new(app(None, Some(release(1, &[("web", 1)], 1))));
-    let no_room = Some(Failed { message: "all 64 slots are taken".into(), try_again: true });
-    let mut starts = 0;
-    while world.failed.is_empty() {
-        let id = world.id("web.1", 1);
-        starts += 1;
-        world.real.remove(&id);
-        world.event(Event::Ended(id, End { failed: no_room.clone(), ..End::default() }));
-        if let Some(again) = world.again {
-            assert_eq!(world.states(), ["web.1 v1 starting"]);
-            world.now = again;
-            world.plan();
-        }
-    }
+    let starts = starts_without_room(&mut world, "web.1");
     assert!((6..9).contains(&starts), "{starts}");
     assert!(world.failed[0].1.contains("could not be started: all 64 slots"), "{:?}", world.failed);
+}
+
+#[test]
+fn a_release_phase_waits_for_room_as_a_dyno_does() {
+    let mut candidate = release(1, &[("web", 1)], 1);
+    candidate.release_phase = Some("migrate".into());
+    let mut world = World::new(app(None, Some(candidate.clone())));
+    let starts = starts_without_room(&mut world, "release.1");
+    assert!((6..9).contains(&starts), "{starts}");
+    let reason = "release command could not be started: all 64 slots are taken";
+    assert_eq!(world.failed, [(1, reason.to_owned())]);
+    assert!(world.states().is_empty(), "{:?}", world.states());
+
+    // Where there is room in time, it runs once, and nothing is left of its place.
+    let mut world = World::new(app(None, Some(candidate)));
+    let id = world.id("release.1", 1);
+    world.find_no_room(&id);
+    world.settle();
+    assert_eq!(count(&world.log, "start release.1"), 2);
+    assert_eq!(world.states(), ["web.1 v1 up"]);
 }
 
 #[test]
@@ -703,6 +737,7 @@ fn a_switch_that_is_refused_is_tried_again_and_one_too_late_waits_for_news() {
 enum Step {
     Advance(usize),
     Crash(usize),
+    NoRoom(usize),
     Answer {
         refuse: bool,
     },
@@ -719,6 +754,7 @@ fn step(crashes: bool) -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => (0..8_usize).prop_map(Step::Advance),
         if crashes { 2 } else { 0 } => (0..8_usize).prop_map(Step::Crash),
+        if crashes { 1 } else { 0 } => (0..8_usize).prop_map(Step::NoRoom),
         4 => prop::bool::weighted(0.2).prop_map(|refuse| Step::Answer { refuse }),
         4 => Just(Step::Tell),
         2 => (0..4_u32, 0..3_u32).prop_map(|(web, worker)| Step::Formation(web, worker)),
@@ -742,6 +778,7 @@ fn play(steps: Vec<Step>, crashes: bool) {
         match step {
             Step::Advance(index) => ids.get(index).into_iter().for_each(|id| world.advance(id)),
             Step::Crash(index) => ids.get(index).into_iter().for_each(|id| world.end(id, Some(1))),
+            Step::NoRoom(index) => ids.get(index).into_iter().for_each(|id| world.find_no_room(id)),
             Step::Answer { refuse } => world.answer(refuse),
             Step::Tell => world.tell(),
             Step::Formation(web, worker) => formation = (web, worker),
