@@ -7,6 +7,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use ruko_api_types::platform::DynoState;
 use world::{Node, app, eventually, one_off, process, release};
 
@@ -31,6 +33,16 @@ fn ask(address: std::net::SocketAddr) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()
+}
+
+fn supervisor_of(dyno: &str) -> Pid {
+    let of_dyno = |pid: &i32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains("--handed-over") && line.contains(dyno)
+    };
+    let mut pids =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+    Pid::from_raw(pids.find(of_dyno).unwrap())
 }
 
 #[test]
@@ -96,6 +108,45 @@ fn the_agent_is_killed_and_the_next_one_adopts_what_runs_and_loses_no_line() {
     assert_eq!(node.api.wait_dyno("worker.1", 1, DynoState::Up).id, worker.id);
 }
 
+/// A process that is stopped, and goes on at the latest when the test is over.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: Pid) -> Self {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
+#[test]
+fn a_supervisor_that_is_slow_to_answer_costs_no_dyno() {
+    let mut node = Node::new();
+    node.configure("stop_seconds = 2\ndrain_seconds = 0\nboot_seconds = 4\n");
+    let slug = node.slug(&[]);
+    node.start();
+    node.api.want(app("a", None, Some(release(1, &slug, vec![process("web", 1, WEB)]))));
+    let web = node.api.wait_dyno("web.1", 1, DynoState::Up);
+    node.api.wait_routed("a", 1, 1);
+    node.kill();
+    let stopped = Stopped::new(supervisor_of(&web.id));
+    let asked = |known: &mut world::api::Known| known.calls["GET host/apps"];
+    let before = node.api.with(asked);
+    // The agent waits for it for a while, then goes on without.
+    node.start();
+    node.api.wait("the agent to know what should run", |known| (asked(known) >= before + 2).then_some(()));
+    node.api.wait_dyno("web.1", 1, DynoState::Starting);
+    drop(stopped);
+    let again = node.api.wait_dyno("web.1", 1, DynoState::Up);
+    assert_eq!((again.id, again.address), (web.id, web.address));
+    assert_eq!(ask(web.address.unwrap()), "v1");
+}
+
 #[test]
 fn a_supervisor_that_is_killed_is_a_crash() {
     let mut node = Node::new();
@@ -103,17 +154,7 @@ fn a_supervisor_that_is_killed_is_a_crash() {
     node.start();
     node.api.want(app("a", None, Some(release(1, &slug, vec![process("web", 1, WEB)]))));
     let first = node.api.wait_dyno("web.1", 1, DynoState::Up);
-    let of_dyno = |pid: &u32| {
-        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.contains("--handed-over") && line.contains(&first.id)
-    };
-    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
-    let pid = pids.into_iter().find(of_dyno).unwrap();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(pid.try_into().unwrap()),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
+    kill(supervisor_of(&first.id), Signal::SIGKILL).unwrap();
     node.api.wait_gone(&first.id);
     let second = node.api.wait_dyno("web.1", 1, DynoState::Up);
     assert_ne!(first.id, second.id);

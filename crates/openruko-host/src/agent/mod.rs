@@ -309,7 +309,7 @@ impl Agent {
             match tokio::time::timeout_at(until, self.messages.recv()).await {
                 Ok(Some(Message::State(id, state))) if waited.contains_key(&id) => {
                     let Some(file) = waited.remove(&id) else { continue };
-                    self.adopt_one(&file, &state, now);
+                    self.adopt_one(&file, Some(&state), now);
                     adopted += 1;
                 }
                 Ok(Some(Message::Lost(id))) if waited.contains_key(&id) => {
@@ -322,14 +322,14 @@ impl Agent {
         }
         // Who says nothing may do so later.
         for file in waited.values() {
-            let state = State { stage: Told::Starting, up: None, lines: 0 };
-            self.adopt_one(file, &state, now);
+            self.adopt_one(file, None, now);
         }
         later.into_iter().for_each(|message| self.handle(message));
         Ok(adopted)
     }
 
-    fn adopt_one(&mut self, file: &DynoFile, state: &State, now: Millis) {
+    fn adopt_one(&mut self, file: &DynoFile, state: Option<&State>, now: Millis) {
+        let stage = state.map(|state| &state.stage);
         let dyno = Dyno {
             id: file.id.clone(),
             name: file.name.clone(),
@@ -341,9 +341,9 @@ impl Agent {
             stage: Stage::Starting,
             since: file.since,
             launched: Some(file.since),
-            address: match state.stage {
-                Told::Running { address } => {
-                    Some(SocketAddr::new(IpAddr::V4(address), self.launcher.settings.port))
+            address: match stage {
+                Some(Told::Running { address }) => {
+                    Some(SocketAddr::new(IpAddr::V4(*address), self.launcher.settings.port))
                 }
                 _ => None,
             },
@@ -353,7 +353,7 @@ impl Agent {
             drain: None,
         };
         self.app(&file.app).adopt(dyno, state, now);
-        if matches!(state.stage, Told::Ended(_)) {
+        if matches!(stage, Some(Told::Ended(_))) {
             self.has_ended(&file.id);
         }
         self.go_on(&file.app.clone());
@@ -551,7 +551,7 @@ impl Agent {
         self.tell_images();
         let (images, launcher, ears) = (self.images.clone(), self.launcher.clone(), self.ears.clone());
         let (starts, calls) = (self.starts.clone(), self.calls.clone());
-        let (app, now) = (app.to_owned(), self.clock.now());
+        let (app, clock) = (app.to_owned(), self.clock);
         tokio::spawn(async move {
             let id = start.id.clone();
             let launched = async {
@@ -563,7 +563,7 @@ impl Agent {
                 let over = |_| Failed { message: "openruko-host ends".into(), try_again: true };
                 let turn = starts.acquire_owned().await.map_err(over)?;
                 let launch = move || {
-                    let file = launcher.file(&app, &start, &image, now)?;
+                    let file = launcher.file(&app, &start, &image, clock.now())?;
                     launcher.launch(file)
                 };
                 let fault = |fault: Fault| Failed {
@@ -618,14 +618,20 @@ impl Agent {
         if state.stage != Told::Starting {
             known.start = None;
         }
+        let dyno = self.apps.get(&app).and_then(|app| app.dyno(id));
         match state.stage {
-            Told::Starting => {}
+            Told::Starting => {
+                // It was silent when it was adopted.
+                if dyno.is_some_and(|dyno| dyno.launched.is_none()) {
+                    self.happened(&app, Event::Launched(id.to_owned()));
+                }
+            }
             Told::Running { address } => {
-                let known =
-                    self.apps.get(&app).and_then(|app| app.dyno(id)).is_some_and(|d| d.address.is_some());
-                if !known {
+                let is_up = state.up.is_some();
+                let is_news = |d: &Dyno| d.address.is_none() || is_up && d.stage == Stage::Starting;
+                if dyno.is_some_and(is_news) {
                     let address = SocketAddr::new(IpAddr::V4(address), self.launcher.settings.port);
-                    self.happened(&app, Event::Started(id.to_owned(), address));
+                    self.happened(&app, Event::Started(id.to_owned(), address, state.up));
                 }
             }
             Told::Ended(end) => {

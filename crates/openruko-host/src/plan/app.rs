@@ -130,19 +130,20 @@ impl App {
         wanted.one_offs.iter().filter(open).filter_map(place).collect()
     }
 
-    /// Takes over a dyno that ran before the agent did.
-    pub(crate) fn adopt(&mut self, mut dyno: Dyno, state: &State, now: Millis) {
-        dyno.stage = match (&state.stage, state.up) {
-            (Told::Running { .. }, Some(since)) => {
-                dyno.since = since;
-                Stage::Up
-            }
-            _ => Stage::Starting,
-        };
-        let (id, ended) = (dyno.id.clone(), state.stage.clone());
+    /// Takes over a dyno that ran before the agent did. No state: its supervisor has not said yet how it is.
+    pub(crate) fn adopt(&mut self, mut dyno: Dyno, state: Option<&State>, now: Millis) {
+        dyno.stage = Stage::Starting;
+        if dyno.is_web() {
+            // For as long as nobody asked whether it listens its time is not over.
+            dyno.launched = state.map(|_| now);
+        }
+        if let Some(State { stage: Told::Running { .. }, up: Some(since), .. }) = state {
+            (dyno.stage, dyno.since) = (Stage::Up, *since);
+        }
+        let id = dyno.id.clone();
         self.dynos.insert(id.clone(), dyno);
-        if let Told::Ended(end) = ended {
-            self.ended(&id, &end, now, &mut Plan::default());
+        if let Some(State { stage: Told::Ended(end), .. }) = state {
+            self.ended(&id, end, now, &mut Plan::default());
         }
     }
 
@@ -179,8 +180,16 @@ impl App {
 
     fn note(&mut self, event: Event, now: Millis, plan: &mut Plan) {
         match event {
-            Event::Launched(id) => self.with(&id, |dyno| dyno.launched = Some(now)),
-            Event::Started(id, address) => self.with(&id, |dyno| dyno.address = Some(address)),
+            Event::Launched(id) => self.with(&id, |dyno| dyno.launched = dyno.launched.or(Some(now))),
+            Event::Started(id, address, up) => self.with(&id, |dyno| {
+                dyno.address = Some(address);
+                dyno.launched = dyno.launched.or(Some(now));
+                if let Some(since) = up
+                    && dyno.stage == Stage::Starting
+                {
+                    (dyno.stage, dyno.since) = (Stage::Up, since);
+                }
+            }),
             Event::Proved(id) => {
                 if let Some(dyno) = self.dynos.get_mut(&id)
                     && dyno.stage == Stage::Starting

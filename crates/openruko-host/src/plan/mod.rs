@@ -97,8 +97,9 @@ impl std::fmt::Debug for Start {
 pub(crate) enum Event {
     /// The dyno's image is there and its supervisor runs: from now on the time of its boot counts.
     Launched(String),
-    /// The dyno's container runs, and what it does is up if nothing has to be proved.
-    Started(String, SocketAddr),
+    /// The dyno's container runs, and what it does is up if nothing has to be proved, or if it was proved at this time
+    /// to an agent before.
+    Started(String, SocketAddr, Option<Millis>),
     /// It proved itself.
     Proved(String),
     /// It did not prove itself yet, for this reason.
@@ -158,7 +159,7 @@ pub(crate) struct Dyno {
     pub(crate) stage: Stage,
     /// Since when it is at its stage.
     pub(crate) since: Millis,
-    /// When its supervisor was started; none before.
+    /// From when on its time counts; none: not yet.
     pub(crate) launched: Option<Millis>,
     /// Where it is, once its container runs.
     pub(crate) address: Option<SocketAddr>,

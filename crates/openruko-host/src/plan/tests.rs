@@ -175,7 +175,7 @@ impl World {
             }
             Real::Launched => {
                 self.set(id, Real::Started);
-                self.event(Event::Started(id.to_owned(), address()));
+                self.event(Event::Started(id.to_owned(), address(), None));
             }
             Real::Started if start.name.process_type.as_str() == WEB => {
                 self.set(id, Real::Proved);
@@ -689,13 +689,70 @@ fn what_an_agent_finds_it_keeps() {
     for dyno in before.app.dynos() {
         let state =
             State { stage: Told::Running { address: "10.0.0.2".parse().unwrap() }, up: Some(5), lines: 0 };
-        world.app.adopt(dyno.clone(), &state, world.now);
+        world.app.adopt(dyno.clone(), Some(&state), world.now);
     }
     world.real = before.real;
     world.ids = before.ids;
     world.settle();
     assert_eq!((count(&world.log, "start"), count(&world.log, "stop")), (0, 0), "{:?}", world.log);
     assert_eq!(world.routed, before.routed);
+}
+
+/// The world of an agent that starts an hour after the one before had launched a web dyno.
+fn an_hour_later(state: Option<&State>) -> (World, String) {
+    let api = app(Some(release(1, &[("web", 1)], 1)), None);
+    let mut before = World::new(api.clone());
+    let id = before.id("web.1", 1);
+    (0..2).for_each(|_| before.advance(&id));
+    let mut world = World::new(app(None, None));
+    (world.api, world.real, world.ids) = (api, before.real, before.ids);
+    world.now = before.now + 3_600_000;
+    let mut dyno = before.app.dyno(&id).unwrap().clone();
+    dyno.address = dyno.address.filter(|_| state.is_some());
+    world.app.adopt(dyno, state, world.now);
+    world.tell();
+    (world, id)
+}
+
+fn running(up: Option<Millis>) -> State {
+    State { stage: Told::Running { address: "10.0.0.2".parse().unwrap() }, up, lines: 0 }
+}
+
+#[test]
+fn a_web_dyno_that_boots_has_its_time_from_its_adoption_on() {
+    let (mut world, id) = an_hour_later(Some(&running(None)));
+    assert_eq!((world.news().len(), world.again), (0, Some(world.now + 60_000)));
+    world.now += 59_999;
+    world.advance(&id);
+    world.settle();
+    assert_eq!(world.routed.dynos, BTreeSet::from([id]));
+    assert_eq!(world.states(), ["web.1 v1 up"]);
+
+    let (mut world, id) = an_hour_later(Some(&running(None)));
+    world.now += 60_000;
+    world.plan();
+    assert_eq!(world.real[&id].0, Real::Stopping);
+}
+
+#[test]
+fn a_supervisor_that_is_silent_for_a_while_says_nothing_against_its_dyno() {
+    let (mut world, id) = an_hour_later(None);
+    world.now += 600_000;
+    world.plan();
+    assert_eq!(world.news().len(), 0);
+    // It was up all the time.
+    world.event(Event::Started(id.clone(), address(), Some(5)));
+    let report = world.app.reports().next().unwrap();
+    assert_eq!((report.state, report.since, report.address), (DynoState::Up, 5, Some(address())));
+    world.settle();
+    assert_eq!(world.routed.dynos, BTreeSet::from([id]));
+
+    // It was not: from now on its time counts.
+    for news in [|id| Event::Launched(id), |id| Event::Started(id, address(), None)] {
+        let (mut world, id) = an_hour_later(None);
+        world.event(news(id));
+        assert_eq!((world.news().len(), world.again), (0, Some(world.now + 60_000)));
+    }
 }
 
 #[test]
@@ -708,7 +765,7 @@ fn a_phase_that_went_well_is_not_run_again_by_the_next_agent() {
     other.tell();
     let mut next = App::new("app");
     let stage = Told::Ended(End { status: Some(0), ..End::default() });
-    next.adopt(dyno, &State { stage, up: Some(1), lines: 0 }, 1);
+    next.adopt(dyno, Some(&State { stage, up: Some(1), lines: 0 }), 1);
     assert!(next.remembers_phase(2));
     next.want(app(None, Some(candidate)));
     let plan = next.plan(2, &TIMES, &mut || "x".into());
