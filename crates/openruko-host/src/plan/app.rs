@@ -45,6 +45,7 @@ impl App {
             crashes: Default::default(),
             routed: None,
             switching: None,
+            in_doubt: None,
             switch_after: 0,
             phase: None,
             failed: None,
@@ -223,10 +224,15 @@ impl App {
                     self.phase = None;
                     self.crashes.clear();
                 }
-                self.routed = Some(route);
+                (self.routed, self.in_doubt) = (Some(route), None);
             }
             Answer::TooLate => self.switch_after = now + TOO_LATE_PAUSE,
-            Answer::Refused => self.switch_after = now + REFUSED_PAUSE,
+            Answer::Refused => {
+                self.switch_after = now + REFUSED_PAUSE;
+                let in_doubt = self.in_doubt.get_or_insert_default();
+                in_doubt.extend(route.dynos);
+                in_doubt.retain(|id| self.dynos.contains_key(id));
+            }
         }
     }
 
@@ -744,8 +750,10 @@ impl App {
             }
             if dynos.is_empty() && !web.is_empty() {
                 // None of those that should is up: those that should not any more go on for a while.
-                let routed =
-                    |dyno: &&&Dyno| self.routed.as_ref().is_some_and(|route| route.dynos.contains(&dyno.id));
+                let routed = |dyno: &&&Dyno| {
+                    self.routed.as_ref().is_some_and(|route| route.dynos.contains(&dyno.id))
+                        || self.is_in_doubt(dyno)
+                };
                 dynos.extend(ups.iter().filter(routed).map(|dyno| dyno.id.clone()));
             }
         }
@@ -757,12 +765,14 @@ impl App {
         let Some(serving) = self.serving() else { return };
         // Nothing was ever routed, as far as is known, and nothing could be.
         let nothing = self.routed.is_none()
+            && self.in_doubt.is_none()
             && serving.dynos.is_empty()
             && !self
                 .dynos
                 .values()
                 .any(|d| d.is_web() && d.stage == Stage::Up && d.release <= serving.release);
-        if self.routed.as_ref() != Some(&serving) && !nothing {
+        let is_routed = self.in_doubt.is_none() && self.routed.as_ref() == Some(&serving);
+        if !is_routed && !nothing {
             self.switch(serving, now, plan);
         }
     }
@@ -785,7 +795,14 @@ impl App {
             |route: &Option<Route>| route.as_ref().is_some_and(|route| route.dynos.contains(&dyno.id));
         let current = self.current().map(|c| c.version);
         let unknown = self.routed.is_none() && current.is_some_and(|current| dyno.release <= current);
-        in_route(&self.routed) || in_route(&self.switching) || (unknown && dyno.stage == Stage::Up)
+        in_route(&self.routed)
+            || in_route(&self.switching)
+            || self.is_in_doubt(dyno)
+            || (unknown && dyno.stage == Stage::Up)
+    }
+
+    fn is_in_doubt(&self, dyno: &Dyno) -> bool {
+        self.in_doubt.as_ref().is_some_and(|dynos| dynos.contains(&dyno.id))
     }
 
     /// Whether a dyno of the formation is what somebody wants.

@@ -252,6 +252,9 @@ pub(crate) struct App {
     routed: Option<Route>,
     /// What it was asked to do.
     switching: Option<Route>,
+    /// The dynos of what it was asked to do since it last confirmed something. It may have done any of that, since
+    /// answers are lost; none: nothing.
+    in_doubt: Option<BTreeSet<String>>,
     /// It refused, and is not asked before.
     switch_after: Millis,
     /// By the version of the candidate.

@@ -138,6 +138,11 @@ impl World {
 
     /// The API answers a switch.
     fn answer(&mut self, refuse: bool) {
+        self.answer_to(refuse, false);
+    }
+
+    /// Where the answer is lost, the API may have done what it was asked or not.
+    fn answer_to(&mut self, refuse: bool, lost: bool) {
         let Some(route) = self.switching.take() else { return };
         let version = |release: &Option<ReleaseToRun>| release.as_ref().map(|r| r.version);
         let reports: BTreeMap<_, _> = self.app.reports().map(|r| (r.id.clone(), r)).collect();
@@ -158,6 +163,7 @@ impl World {
             self.log.push(format!("switch v{} [{}]", route.release, shown.join(" ")));
             self.routed = route.clone();
         }
+        let answer = if lost { Answer::Refused } else { answer };
         self.event(Event::Switched(route, answer));
     }
 
@@ -789,6 +795,41 @@ fn a_switch_that_is_refused_is_tried_again_and_one_too_late_waits_for_news() {
     assert_eq!(world.states(), ["web.1 v1 up"]);
 }
 
+#[test]
+fn a_switch_whose_answer_was_lost_is_made_again_whatever_should_be_by_then() {
+    // An app that falls asleep and wakes.
+    let mut world = World::settled(app(Some(release(1, &[("web", 1)], 1)), None));
+    let before = world.routed.clone();
+    world.api.asleep = true;
+    world.tell();
+    world.answer_to(false, true);
+    assert!(world.routed.dynos.is_empty());
+    world.api.asleep = false;
+    world.settle();
+    assert_eq!(world.routed, before);
+    assert_eq!(count(&world.log, "start") + count(&world.log, "stop"), 0, "{:?}", world.log);
+
+    // A dyno that the API has heard of, and that is not wanted any more.
+    world.api.current = Some(release(1, &[("web", 2)], 1));
+    world.tell();
+    let second = world.id("web.2", 1);
+    (0..3).for_each(|_| world.advance(&second));
+    world.answer_to(false, true);
+    assert!(world.routed.dynos.contains(&second));
+    world.api.current = Some(release(1, &[("web", 1)], 1));
+    world.settle();
+    assert_eq!(world.routed, before);
+
+    // The last one crashes, and what was asked for then is not known to have been done.
+    world.may_be_empty = true;
+    let first = world.id("web.1", 1);
+    world.end(&first, Some(1));
+    world.answer(true);
+    world.now += 1000;
+    world.plan();
+    assert!(world.switching.as_ref().unwrap().dynos.is_empty(), "{:?}", world.switching);
+}
+
 /// What a test may do to the world.
 #[derive(Clone, Debug)]
 enum Step {
@@ -797,6 +838,7 @@ enum Step {
     NoRoom(usize),
     Answer {
         refuse: bool,
+        lost: bool,
     },
     Tell,
     /// Later news, which come late or never.
@@ -812,7 +854,8 @@ fn step(crashes: bool) -> impl Strategy<Value = Step> {
         10 => (0..8_usize).prop_map(Step::Advance),
         if crashes { 2 } else { 0 } => (0..8_usize).prop_map(Step::Crash),
         if crashes { 1 } else { 0 } => (0..8_usize).prop_map(Step::NoRoom),
-        4 => prop::bool::weighted(0.2).prop_map(|refuse| Step::Answer { refuse }),
+        4 => (prop::bool::weighted(0.2), prop::bool::weighted(0.1))
+            .prop_map(|(refuse, lost)| Step::Answer { refuse, lost }),
         4 => Just(Step::Tell),
         2 => (0..4_u32, 0..3_u32).prop_map(|(web, worker)| Step::Formation(web, worker)),
         2 => Just(Step::Restart),
@@ -836,7 +879,7 @@ fn play(steps: Vec<Step>, crashes: bool) {
             Step::Advance(index) => ids.get(index).into_iter().for_each(|id| world.advance(id)),
             Step::Crash(index) => ids.get(index).into_iter().for_each(|id| world.end(id, Some(1))),
             Step::NoRoom(index) => ids.get(index).into_iter().for_each(|id| world.find_no_room(id)),
-            Step::Answer { refuse } => world.answer(refuse),
+            Step::Answer { refuse, lost } => world.answer_to(refuse, lost),
             Step::Tell => world.tell(),
             Step::Formation(web, worker) => formation = (web, worker),
             Step::Restart => generation += 1,
