@@ -406,7 +406,7 @@ impl Supervisor {
             match serde_json::from_slice(&line) {
                 Ok(Ask::Start { start }) => self.start(&start),
                 Ok(Ask::Ack { seq }) => {
-                    self.ring.acknowledge(seq);
+                    self.ring.acknowledge(seq, micros());
                     if let Some(control) = &mut self.control {
                         control.in_flight.retain(|(sent, _)| *sent > seq);
                     }
