@@ -6,10 +6,14 @@ mod world;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Child, Command};
+use std::time::UNIX_EPOCH;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use openruko_host::dyno::file::{DynoDir, DynoFile, Role};
 use ruko_api_types::platform::DynoState;
+use ruko_core::container::{Purpose, RunLimits, RunSpec};
 use world::{Node, app, eventually, one_off, process, release};
 
 /// A web server of a few lines; it says which release it is.
@@ -145,6 +149,72 @@ fn a_supervisor_that_is_slow_to_answer_costs_no_dyno() {
     let again = node.api.wait_dyno("web.1", 1, DynoState::Up);
     assert_eq!((again.id, again.address), (web.id, web.address));
     assert_eq!(ask(web.address.unwrap()), "v1");
+}
+
+/// A supervisor that an agent had started, and had not told what to run when it was killed.
+fn left_alone(node: &Node, role: Role, id: &str, name: &str) -> Child {
+    let image = "0".repeat(64).parse().unwrap();
+    let size = world::size();
+    let file = DynoFile {
+        id: id.into(),
+        app: "a".into(),
+        name: name.parse().unwrap(),
+        role,
+        release: 1,
+        generation: 1,
+        command: "true".into(),
+        size: size.name,
+        since: u64::try_from(UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap(),
+        attach: false,
+        stop_seconds: 2,
+        spec: RunSpec {
+            name: format!("dyno-{}", id.to_ascii_lowercase()).parse().unwrap(),
+            template: node.template.parse().unwrap(),
+            stack: None,
+            purpose: Purpose::Dyno { image, shares: size.shares },
+            limits: RunLimits {
+                seconds: None,
+                memory_bytes: size.memory_bytes,
+                pids: size.pids,
+                disk_bytes: 1 << 20,
+            },
+        },
+        container_command: node.container_command.clone(),
+    };
+    let dir = DynoDir::new(node.state_dir().join("dynos").join(id));
+    fs::create_dir(dir.path()).unwrap();
+    dir.write(&file).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_openruko-host"));
+    let child = command.arg("dyno").arg(dir.path()).spawn().unwrap();
+    eventually("the supervisor to listen", || dir.socket().exists().then_some(()));
+    child
+}
+
+#[test]
+fn what_nobody_was_told_to_run_is_begun_anew() {
+    let mut node = Node::new();
+    let slug = node.slug(&[]);
+    node.start();
+    node.kill();
+    let mut left = [
+        left_alone(&node, Role::Release, "01M8QG00000000000000000001", "release.1"),
+        left_alone(&node, Role::Formation, "01M8QG00000000000000000002", "worker.1"),
+        left_alone(&node, Role::OneOff, "01M8QG00000000000000000003", "run.1234"),
+    ];
+    let mut candidate = release(1, &slug, vec![process("worker", 1, "echo works; exec sleep 1000")]);
+    candidate.release_phase = Some("echo migrated".into());
+    let mut wanted = app("a", None, Some(candidate.clone()));
+    wanted.one_offs.push(one_off("01M8QG00000000000000000003", candidate, "true"));
+    node.api.want(wanted);
+    node.start();
+    node.api.wait_dyno("worker.1", 1, DynoState::Up);
+    node.api.wait_line("app[worker.1]: works");
+    assert_eq!(node.api.with(|known| known.output[&1].clone()), "migrated\n");
+    // For somebody it was asked for, and who is told.
+    let why = "Process could not be started: the agent ended before it had said what runs";
+    node.api.wait_line(&format!("heroku[run.1234]: {why}"));
+    node.api.wait("it to be gone", |known| known.apps["a"].one_offs.is_empty().then_some(()));
+    left.iter_mut().for_each(|supervisor| assert!(supervisor.wait().unwrap().success()));
 }
 
 #[test]

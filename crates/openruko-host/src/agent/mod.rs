@@ -199,6 +199,8 @@ struct Known {
     role: Role,
     release: u64,
     image: ImageName,
+    /// It was adopted, and its supervisor has not said yet how it is.
+    silent: bool,
     /// Its turn to start, while it does.
     start: Option<OwnedSemaphorePermit>,
     /// It has ended.
@@ -329,7 +331,9 @@ impl Agent {
     }
 
     fn adopt_one(&mut self, file: &DynoFile, state: Option<&State>, now: Millis) {
-        let stage = state.map(|state| &state.stage);
+        // What was not begun need not be known of.
+        let begun = state.filter(|state| state.begun);
+        let stage = begun.map(|state| &state.stage);
         let dyno = Dyno {
             id: file.id.clone(),
             name: file.name.clone(),
@@ -352,11 +356,28 @@ impl Agent {
             unproved: None,
             drain: None,
         };
-        self.app(&file.app).adopt(dyno, state, now);
-        if matches!(stage, Some(Told::Ended(_))) {
-            self.has_ended(&file.id);
+        self.app(&file.app).adopt(dyno, begun, now);
+        self.known.get_mut(&file.id).into_iter().for_each(|known| known.silent = state.is_none());
+        if let Some(state) = state {
+            if matches!(state.stage, Told::Ended(_)) {
+                self.has_ended(&file.id);
+            }
+            if !state.begun {
+                self.give_up(&file.app, &file.id);
+            }
         }
-        self.go_on(&file.app.clone());
+        self.go_on(&file.app);
+    }
+
+    /// A supervisor whose agent ended before it had said what is to run: what belongs to the formation and release
+    /// phases are begun anew.
+    fn give_up(&mut self, app: &str, id: &str) {
+        let message = "the agent ended before it had said what runs".to_owned();
+        self.say(app, id, crate::words::not_started(&message));
+        self.links.ask(id, Ask::Stop { seconds: 0 });
+        let failed = Failed { message, try_again: true };
+        let end = End { at: self.clock.now(), failed: Some(failed), ..End::default() };
+        self.happened(app, Event::Ended(id.to_owned(), end));
     }
 
     fn app(&mut self, id: &str) -> &mut App {
@@ -371,6 +392,7 @@ impl Agent {
             role: file.role,
             release: file.release,
             image: image.clone(),
+            silent: false,
             start: None,
             ended: false,
             told: false,
@@ -617,6 +639,9 @@ impl Agent {
         let app = known.app.clone();
         if state.stage != Told::Starting {
             known.start = None;
+        }
+        if std::mem::take(&mut known.silent) && !state.begun {
+            self.give_up(&app, id);
         }
         let dyno = self.apps.get(&app).and_then(|app| app.dyno(id));
         match state.stage {

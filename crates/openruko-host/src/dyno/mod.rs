@@ -725,7 +725,7 @@ impl Supervisor {
     }
 
     fn state(&self) -> State {
-        State { stage: self.stage.clone(), up: self.up, lines: self.ring.count() }
+        State { stage: self.stage.clone(), begun: self.started, up: self.up, lines: self.ring.count() }
     }
 
     fn tell_state(&mut self) {

@@ -255,8 +255,11 @@ impl App {
         matches!(&self.wanted, Wanted::This(wanted) if wanted.asleep)
     }
 
-    /// A dyno has ended.
+    /// A dyno has ended. What is told of its end later concerns its place no more.
     fn ended(&mut self, id: &str, end: &End, now: Millis, plan: &mut Plan) {
+        if !self.dynos.get(id).is_some_and(Dyno::is_alive) {
+            return;
+        }
         let Some(dyno) = self.dynos.remove(id) else { return };
         match dyno.role {
             Role::OneOff => {

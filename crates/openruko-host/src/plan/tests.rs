@@ -526,6 +526,21 @@ fn a_crash_is_unrouted_and_restarted_at_once_then_later_and_later() {
 }
 
 #[test]
+fn an_end_that_is_told_twice_is_one_crash() {
+    let mut world = World::settled(app(Some(release(1, &[("web", 1)], 1)), None));
+    world.may_be_empty = true;
+    for _ in 0..2 {
+        let id = world.id("web.1", 1);
+        world.end(&id, Some(1));
+    }
+    let (again, said) = (world.again, world.said.len());
+    let place = world.app.dynos().next().unwrap().id.clone();
+    world.event(Event::Ended(place, End { status: Some(1), ..End::default() }));
+    assert_eq!((world.again, world.said.len()), (again, said));
+    assert_eq!(world.states(), ["web.1 v1 crashed"]);
+}
+
+#[test]
 fn when_the_last_one_crashes_the_router_knows() {
     let mut world = World::settled(app(Some(release(1, &[("web", 1)], 1)), None));
     world.may_be_empty = true;
@@ -693,8 +708,12 @@ fn what_an_agent_finds_it_keeps() {
     world.api = api;
     world.routed = before.routed.clone();
     for dyno in before.app.dynos() {
-        let state =
-            State { stage: Told::Running { address: "10.0.0.2".parse().unwrap() }, up: Some(5), lines: 0 };
+        let state = State {
+            stage: Told::Running { address: "10.0.0.2".parse().unwrap() },
+            begun: true,
+            up: Some(5),
+            lines: 0,
+        };
         world.app.adopt(dyno.clone(), Some(&state), world.now);
     }
     world.real = before.real;
@@ -721,7 +740,7 @@ fn an_hour_later(state: Option<&State>) -> (World, String) {
 }
 
 fn running(up: Option<Millis>) -> State {
-    State { stage: Told::Running { address: "10.0.0.2".parse().unwrap() }, up, lines: 0 }
+    State { stage: Told::Running { address: "10.0.0.2".parse().unwrap() }, begun: true, up, lines: 0 }
 }
 
 #[test]
@@ -771,7 +790,7 @@ fn a_phase_that_went_well_is_not_run_again_by_the_next_agent() {
     other.tell();
     let mut next = App::new("app");
     let stage = Told::Ended(End { status: Some(0), ..End::default() });
-    next.adopt(dyno, Some(&State { stage, up: Some(1), lines: 0 }), 1);
+    next.adopt(dyno, Some(&State { stage, begun: true, up: Some(1), lines: 0 }), 1);
     assert!(next.remembers_phase(2));
     next.want(app(None, Some(candidate)));
     let plan = next.plan(2, &TIMES, &mut || "x".into());
