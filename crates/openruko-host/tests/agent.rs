@@ -266,6 +266,30 @@ fn while_the_api_is_away_dynos_stay_and_nothing_is_lost() {
 }
 
 #[test]
+fn an_api_whose_database_was_put_back_is_told_everything_anew() {
+    let mut node = Node::new();
+    let slug = node.slug(&[]);
+    node.start();
+    node.api.want(app("a", None, Some(release(1, &slug, vec![process("web", 1, WEB)]))));
+    node.api.wait_routed("a", 1, 1);
+    node.api.change("a", |app| app.candidate = Some(release(2, &slug, vec![process("web", 1, "exit 4")])));
+    let failures = |known: &mut world::api::Known| known.failed.len();
+    node.api.wait("a failure", |known| (failures(known) == 1).then_some(()));
+    let web = node.api.wait_dyno("web.1", 1, DynoState::Up);
+    // As it was before anything had started.
+    node.api.with(|known| {
+        known.dynos.clear();
+        known.routed.clear();
+        let next = release(2, &slug, vec![process("web", 1, "exit 4")]);
+        known.apps.get_mut("a").unwrap().candidate = Some(next);
+        known.put_back = true;
+    });
+    node.api.wait_routed("a", 1, 1);
+    assert_eq!(node.api.wait_dyno("web.1", 1, DynoState::Up).id, web.id);
+    node.api.wait("the failure once more", |known| (failures(known) == 2).then_some(()));
+}
+
+#[test]
 fn a_candidate_that_crashes_or_never_listens_fails_and_the_current_release_goes_on() {
     let mut node = Node::new();
     node.configure("stop_seconds = 1\ndrain_seconds = 0\nboot_seconds = 2\n");

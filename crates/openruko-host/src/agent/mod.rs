@@ -68,6 +68,8 @@ const STARTS: usize = 3;
 /// What the agent is told.
 #[derive(Debug)]
 pub(crate) enum Message {
+    /// The API is not the one that it was: what it is told from now on is all that it knows.
+    StartOver,
     /// What should run of some apps.
     Apps(AppsToRun),
     /// These were all that there are.
@@ -414,6 +416,12 @@ impl Agent {
 
     fn handle(&mut self, message: Message) {
         match message {
+            Message::StartOver => {
+                tracing::warn!("the API does not know what it said before: everything is told anew");
+                self.apps.values_mut().for_each(App::doubt);
+                self.reported.clear();
+                self.report_all();
+            }
             Message::Apps(apps) => self.want(apps),
             Message::Known(ids) => {
                 let gone: Vec<String> = self.apps.keys().filter(|id| !ids.contains(*id)).cloned().collect();
@@ -834,6 +842,9 @@ async fn watch_apps(calls: Calls, hello: HostHello, tell: mpsc::UnboundedSender<
                 (said_hello, backoff) = (true, reset(backoff));
                 let Some(apps) = answer else {
                     (after, all) = (0, Some(HashSet::new()));
+                    if tell.send(Message::StartOver).is_err() {
+                        return;
+                    }
                     continue;
                 };
                 after = apps.revision;

@@ -74,6 +74,13 @@ impl App {
         self.wanted = Wanted::Nothing;
     }
 
+    /// Nobody knows what the API knows of the app: it may have forgotten what it was told.
+    pub(crate) fn doubt(&mut self) {
+        let routed = self.routed.iter().flat_map(|route| route.dynos.iter().cloned());
+        self.in_doubt.get_or_insert_default().extend(routed);
+        self.failed = None;
+    }
+
     /// Whether the API has said what it wants of the app.
     pub(crate) fn is_known(&self) -> bool {
         !matches!(self.wanted, Wanted::Unknown)
