@@ -29,8 +29,9 @@ use ruko_core::dyno::DynoStart;
 use ruko_core::exit::{chain, one_line};
 use ruko_core::{Exit, Fault, Hint, ImageName};
 use ruko_sys::Lock;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -39,7 +40,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::clock::{Clock, micros};
 use crate::dyno::file::{DynoDir, DynoFile, Role};
-use crate::dyno::wire::{Ask, End, Failed, Stage as Told, State};
+use crate::dyno::wire::{Ask, End, Failed, MAX_TELL, Stage as Told, State, Tell};
 use crate::environment::environment;
 use crate::image::Images;
 use crate::plan::{Action, App, Dyno, Event, Millis, Plan, Stage, Start};
@@ -170,28 +171,38 @@ pub(crate) fn stop_all(settings: &Settings) -> Result<Exit, Fault> {
     })
 }
 
-/// Its last lines are nobody's any more.
+/// Its last lines are nobody's any more. Dismissed before its dyno has ended, a supervisor would stop that once more.
 async fn stop_one(dir: &DynoDir, seconds: u64) -> std::io::Result<()> {
     let end = async {
-        let mut stream = UnixStream::connect(dir.socket()).await?;
-        for ask in [Ask::Follow, Ask::Stop { seconds }, Ask::Dismiss] {
-            send(&mut stream, &ask).await?;
+        let (from, mut to) = UnixStream::connect(dir.socket()).await?.into_split();
+        for ask in [Ask::Follow, Ask::Stop { seconds }] {
+            send(&mut to, &ask).await?;
         }
-        let mut said = [0; 4096];
-        while stream.read(&mut said).await.is_ok_and(|n| n > 0) {
-            if send(&mut stream, &Ask::Ack { seq: u64::MAX }).await.is_err() {
-                break;
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = (&mut from).take(MAX_TELL as u64).read_until(b'\n', &mut line).await;
+            if !read.is_ok_and(|n| n > 0) {
+                return Ok(());
+            }
+            let ask = match serde_json::from_slice(&line)? {
+                Tell::Line(line) => Ask::Ack { seq: line.seq },
+                Tell::State(State { stage: Told::Ended(_), .. }) => Ask::Dismiss,
+                Tell::State(_) => continue,
+            };
+            if send(&mut to, &ask).await.is_err() {
+                return Ok(());
             }
         }
-        Ok(())
     };
     tokio::time::timeout(Duration::from_secs(seconds + 90), end).await?
 }
 
-async fn send(stream: &mut UnixStream, ask: &Ask) -> std::io::Result<()> {
+async fn send(to: &mut OwnedWriteHalf, ask: &Ask) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(ask)?;
     line.push(b'\n');
-    stream.write_all(&line).await
+    to.write_all(&line).await
 }
 
 /// A dyno that has or had a supervisor.
@@ -885,5 +896,39 @@ async fn address_anew(calls: &Calls, app: &str, version: u64, slug: SlugToRun) -
             tracing::warn!("the address of a slug cannot be had: {}", shown(&why));
             slug
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+    use crate::dyno::wire::Line;
+
+    fn told(to: &mut UnixStream, tell: &Tell) {
+        to.write_all(format!("{}\n", serde_json::to_string(tell).unwrap()).as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn who_stops_a_dyno_dismisses_its_supervisor_when_it_has_ended_and_not_before() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = DynoDir::new(home.path());
+        let supervisor = UnixListener::bind(dir.socket()).unwrap();
+        let stopping = std::thread::spawn(move || Runtime::new().unwrap().block_on(stop_one(&dir, 7)));
+        let (mut to, _) = supervisor.accept().unwrap();
+        let mut asks = std::io::BufReader::new(to.try_clone().unwrap()).lines();
+        let mut asked = || serde_json::from_str::<Ask>(&asks.next().unwrap().unwrap()).unwrap();
+        assert!(asked() == Ask::Follow && asked() == Ask::Stop { seconds: 7 });
+        let state = |stage| Tell::State(State { stage, begun: true, up: None, lines: 1 });
+        told(&mut to, &state(Told::Starting));
+        let text = "Stopping".to_owned();
+        told(&mut to, &Tell::Line(Line { seq: 3, at: 0, source: LogSource::Heroku, text, offset: 0 }));
+        assert!(asked() == Ask::Ack { seq: 3 }, "a second stop would be another SIGTERM");
+        told(&mut to, &state(Told::Ended(End::default())));
+        assert!(asked() == Ask::Dismiss);
+        to.shutdown(std::net::Shutdown::Both).unwrap();
+        stopping.join().unwrap().unwrap();
     }
 }
