@@ -27,7 +27,8 @@ pub(crate) async fn of_app(db: &mut AnyConnection, settings: &Settings, app: App
         maintenance: app.maintenance,
         force_https: web::of_app(db, &app.id).await?.force_https,
         web: state(&wanted_web(db, &app).await?, app.asleep, app.serving, &reported),
-        dynos: routed(&reported),
+        // What the host said last holds again when the app wakes: it may hear of neither.
+        dynos: if app.asleep { Vec::new() } else { routed(&reported) },
         certificates: certificates(db, &app, &domains).await?,
         revision: app.revision,
         app: AppRef { id: app.id, name: app.name },

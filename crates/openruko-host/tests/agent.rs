@@ -6,8 +6,14 @@ mod world;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Child, Command};
+use std::time::UNIX_EPOCH;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use openruko_host::dyno::file::{DynoDir, DynoFile, Role};
 use ruko_api_types::platform::DynoState;
+use ruko_core::container::{Purpose, RunLimits, RunSpec};
 use world::{Node, app, eventually, one_off, process, release};
 
 /// A web server of a few lines; it says which release it is.
@@ -31,6 +37,16 @@ fn ask(address: std::net::SocketAddr) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()
+}
+
+fn supervisor_of(dyno: &str) -> Pid {
+    let of_dyno = |pid: &i32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains("--handed-over") && line.contains(dyno)
+    };
+    let mut pids =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+    Pid::from_raw(pids.find(of_dyno).unwrap())
 }
 
 #[test]
@@ -96,6 +112,111 @@ fn the_agent_is_killed_and_the_next_one_adopts_what_runs_and_loses_no_line() {
     assert_eq!(node.api.wait_dyno("worker.1", 1, DynoState::Up).id, worker.id);
 }
 
+/// A process that is stopped, and goes on at the latest when the test is over.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: Pid) -> Self {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
+#[test]
+fn a_supervisor_that_is_slow_to_answer_costs_no_dyno() {
+    let mut node = Node::new();
+    node.configure("stop_seconds = 2\ndrain_seconds = 0\nboot_seconds = 4\n");
+    let slug = node.slug(&[]);
+    node.start();
+    node.api.want(app("a", None, Some(release(1, &slug, vec![process("web", 1, WEB)]))));
+    let web = node.api.wait_dyno("web.1", 1, DynoState::Up);
+    node.api.wait_routed("a", 1, 1);
+    node.kill();
+    let stopped = Stopped::new(supervisor_of(&web.id));
+    let asked = |known: &mut world::api::Known| known.calls["GET host/apps"];
+    let before = node.api.with(asked);
+    // The agent waits for it for a while, then goes on without.
+    node.start();
+    node.api.wait("the agent to know what should run", |known| (asked(known) >= before + 2).then_some(()));
+    node.api.wait_dyno("web.1", 1, DynoState::Starting);
+    drop(stopped);
+    let again = node.api.wait_dyno("web.1", 1, DynoState::Up);
+    assert_eq!((again.id, again.address), (web.id, web.address));
+    assert_eq!(ask(web.address.unwrap()), "v1");
+}
+
+/// A supervisor that an agent had started, and had not told what to run when it was killed.
+fn left_alone(node: &Node, role: Role, id: &str, name: &str) -> Child {
+    let image = "0".repeat(64).parse().unwrap();
+    let size = world::size();
+    let file = DynoFile {
+        id: id.into(),
+        app: "a".into(),
+        name: name.parse().unwrap(),
+        role,
+        release: 1,
+        generation: 1,
+        command: "true".into(),
+        size: size.name,
+        since: u64::try_from(UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap(),
+        attach: false,
+        stop_seconds: 2,
+        spec: RunSpec {
+            name: format!("dyno-{}", id.to_ascii_lowercase()).parse().unwrap(),
+            template: node.template.parse().unwrap(),
+            stack: None,
+            purpose: Purpose::Dyno { image, shares: size.shares },
+            limits: RunLimits {
+                seconds: None,
+                memory_bytes: size.memory_bytes,
+                pids: size.pids,
+                disk_bytes: 1 << 20,
+            },
+        },
+        container_command: node.container_command.clone(),
+    };
+    let dir = DynoDir::new(node.state_dir().join("dynos").join(id));
+    fs::create_dir(dir.path()).unwrap();
+    dir.write(&file).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_openruko-host"));
+    let child = command.arg("dyno").arg(dir.path()).spawn().unwrap();
+    eventually("the supervisor to listen", || dir.socket().exists().then_some(()));
+    child
+}
+
+#[test]
+fn what_nobody_was_told_to_run_is_begun_anew() {
+    let mut node = Node::new();
+    let slug = node.slug(&[]);
+    node.start();
+    node.kill();
+    let mut left = [
+        left_alone(&node, Role::Release, "01M8QG00000000000000000001", "release.1"),
+        left_alone(&node, Role::Formation, "01M8QG00000000000000000002", "worker.1"),
+        left_alone(&node, Role::OneOff, "01M8QG00000000000000000003", "run.1234"),
+    ];
+    let mut candidate = release(1, &slug, vec![process("worker", 1, "echo works; exec sleep 1000")]);
+    candidate.release_phase = Some("echo migrated".into());
+    let mut wanted = app("a", None, Some(candidate.clone()));
+    wanted.one_offs.push(one_off("01M8QG00000000000000000003", candidate, "true"));
+    node.api.want(wanted);
+    node.start();
+    node.api.wait_dyno("worker.1", 1, DynoState::Up);
+    node.api.wait_line("app[worker.1]: works");
+    assert_eq!(node.api.with(|known| known.output[&1].clone()), "migrated\n");
+    // For somebody it was asked for, and who is told.
+    let why = "Process could not be started: the agent ended before it had said what runs";
+    node.api.wait_line(&format!("heroku[run.1234]: {why}"));
+    node.api.wait("it to be gone", |known| known.apps["a"].one_offs.is_empty().then_some(()));
+    left.iter_mut().for_each(|supervisor| assert!(supervisor.wait().unwrap().success()));
+}
+
 #[test]
 fn a_supervisor_that_is_killed_is_a_crash() {
     let mut node = Node::new();
@@ -103,17 +224,7 @@ fn a_supervisor_that_is_killed_is_a_crash() {
     node.start();
     node.api.want(app("a", None, Some(release(1, &slug, vec![process("web", 1, WEB)]))));
     let first = node.api.wait_dyno("web.1", 1, DynoState::Up);
-    let of_dyno = |pid: &u32| {
-        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.contains("--handed-over") && line.contains(&first.id)
-    };
-    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
-    let pid = pids.into_iter().find(of_dyno).unwrap();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(pid.try_into().unwrap()),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
+    kill(supervisor_of(&first.id), Signal::SIGKILL).unwrap();
     node.api.wait_gone(&first.id);
     let second = node.api.wait_dyno("web.1", 1, DynoState::Up);
     assert_ne!(first.id, second.id);
@@ -170,6 +281,30 @@ fn a_report_that_the_api_refuses_for_good_keeps_no_other_from_it() {
     node.api.with(|known| known.dynos.clear());
     node.start();
     node.api.wait_dyno("web.1", 1, DynoState::Up);
+}
+
+#[test]
+fn an_api_whose_database_was_put_back_is_told_everything_anew() {
+    let mut node = Node::new();
+    let slug = node.slug(&[]);
+    node.start();
+    node.api.want(app("a", None, Some(release(1, &slug, vec![process("web", 1, WEB)]))));
+    node.api.wait_routed("a", 1, 1);
+    node.api.change("a", |app| app.candidate = Some(release(2, &slug, vec![process("web", 1, "exit 4")])));
+    let failures = |known: &mut world::api::Known| known.failed.len();
+    node.api.wait("a failure", |known| (failures(known) == 1).then_some(()));
+    let web = node.api.wait_dyno("web.1", 1, DynoState::Up);
+    // As it was before anything had started.
+    node.api.with(|known| {
+        known.dynos.clear();
+        known.routed.clear();
+        let next = release(2, &slug, vec![process("web", 1, "exit 4")]);
+        known.apps.get_mut("a").unwrap().candidate = Some(next);
+        known.put_back = true;
+    });
+    node.api.wait_routed("a", 1, 1);
+    assert_eq!(node.api.wait_dyno("web.1", 1, DynoState::Up).id, web.id);
+    node.api.wait("the failure once more", |known| (failures(known) == 2).then_some(()));
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub struct LogLine {
     pub at: u64,
     /// Who says it.
     pub source: LogSource,
-    /// `web.1`, `router`, `api`.
+    /// `web.1`, `router`, `api`. Lines of what has no such name are dropped.
     pub process: String,
     /// What is said, on one line, without the line break.
     pub text: String,

@@ -49,8 +49,8 @@ pub(crate) async fn list(
 
 /// `POST /internal/logs`
 ///
-/// What is refused will be refused again: whoever sent it has to drop it. So nothing is refused for what an app said,
-/// and NUL, which other calls refuse, may be in it: lines are not for the database.
+/// What is refused will be refused again: whoever sent it has to drop it. So nothing is refused for what an app said, a
+/// line of no process is dropped alone, and NUL, which other calls refuse, may be in it: lines are not for the database.
 pub(crate) async fn take(State(api): State<Api>, body: Bytes) -> Answer<StatusCode> {
     let lines: LogLines = serde_json::from_slice(&body).map_err(|e| ApiFault::invalid(e.to_string()))?;
     judge(&lines)?;
@@ -59,6 +59,14 @@ pub(crate) async fn take(State(api): State<Api>, body: Bytes) -> Answer<StatusCo
     let mut of_apps: Vec<(Arc<AppLog>, Vec<Said>)> = Vec::new();
     let mut places: HashMap<String, Option<usize>> = HashMap::new();
     for said in lines {
+        if !line::is_process(&said.process) {
+            tracing::warn!(
+                app = shown(&said.app),
+                "a line of `{}`, no process, is dropped",
+                shown(&said.process)
+            );
+            continue;
+        }
         let place = match places.get(&said.app) {
             Some(place) => *place,
             None => {
@@ -92,12 +100,7 @@ fn judge(lines: &LogLines) -> Answer<()> {
         let message = format!("A batch has at most {MAX_LINES} lines, not {}.", lines.lines.len());
         return Err(ApiFault::invalid(message));
     }
-    match lines.lines.iter().find(|said| !line::is_process(&said.process)) {
-        Some(said) => {
-            Err(ApiFault::invalid(format!("`{}` is the name of no process.", shown(&said.process))))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// None: there is no such app.

@@ -9,8 +9,8 @@ use crate::clock;
 /// How much later than now a line may have been said, in microseconds: clocks differ.
 const AHEAD: i64 = 5 * 60 * 1_000_000;
 
-/// The longest name of a process, in bytes; a name of a type of process has 30 at most, and a number of a dyno ten.
-const MAX_PROCESS: usize = 64;
+/// The longest name of a process, in bytes: a process type of 63, a dot, and the ten digits of a dyno's number.
+const MAX_PROCESS: usize = 63 + 1 + 10;
 
 /// The length of a moment as it is shown.
 const MOMENT: usize = 32;
@@ -208,7 +208,8 @@ mod tests {
     #[test]
     fn a_process_is_a_plain_name() {
         assert!(["web.1", "router", "run.1234", "logplex", "a-b_c.1"].iter().all(|name| is_process(name)));
-        let long = "x".repeat(65);
+        assert!(is_process(&format!("{}.{}", "x".repeat(63), u32::MAX)));
+        let long = "x".repeat(75);
         assert!(!["", "a b", "a]", "é", "a\n", &long].iter().any(|name| is_process(name)));
     }
 

@@ -90,9 +90,8 @@ pub(crate) async fn tired(db: &mut AnyConnection, at: Millis) -> Sql<Vec<String>
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// The app sleeps, and no request goes to its dynos from now on.
+/// The app sleeps, and no request goes to its dynos from now on: see [`crate::routing::of_app`].
 pub(crate) async fn put_to_sleep(db: &mut AnyConnection, app_id: &str) -> Sql<()> {
     sqlx::query("UPDATE apps SET asleep = 1 WHERE id = $1").bind(app_id).execute(&mut *db).await?;
-    sqlx::query("UPDATE dynos SET routed = 0 WHERE app_id = $1").bind(app_id).execute(&mut *db).await?;
     revisions::raise(db, app_id).await.map(drop)
 }

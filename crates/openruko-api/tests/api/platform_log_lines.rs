@@ -115,7 +115,6 @@ fn batches_are_judged_and_bounded() {
             json!({ "sender": ulid, "batch": 1, "lines": numbered(&shop, 0, 1001) }).to_string(),
             "at most 1000",
         ),
-        (json!({ "sender": ulid, "batch": 1, "lines": [line(&shop, "a]: b", "x")] }).to_string(), "process"),
     ] {
         let (status, answer) = sender.raw(&body);
         assert!(status == 422 && answer.contains(words), "{body:.60}: {status} {answer}");
@@ -129,6 +128,25 @@ fn batches_are_judged_and_bounded() {
     let lines = read(&world, &matt, json!({ "dyno": "web" }));
     assert_eq!(texts(&lines).concat(), long);
     assert_eq!(lines.len(), 3);
+}
+
+/// A batch has the lines of many apps.
+#[test]
+fn a_line_that_cannot_be_kept_costs_no_other() {
+    let world = World::new();
+    let (matt, shop) = matt(&world);
+    let mut sender = Sender::of(&world.url);
+    let longest = format!("{}.{}", "t".repeat(63), u32::MAX);
+    sender.send(vec![
+        line(&shop, "web.1", "before"),
+        line(&shop, "a]: b", "of no process"),
+        line(&shop, &longest, "of the longest"),
+        line(&shop, "web.1", "after"),
+    ]);
+    let lines = read(&world, &matt, json!({ "lines": 3 }));
+    let said: Vec<&str> = lines.iter().map(|line| line.split_once(' ').unwrap().1).collect();
+    let of_longest = format!("app[{longest}]: of the longest");
+    assert_eq!(said, ["app[web.1]: before", &of_longest, "app[web.1]: after"]);
 }
 
 #[test]

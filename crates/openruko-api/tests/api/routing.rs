@@ -164,6 +164,21 @@ fn an_app_that_nobody_asks_for_sleeps_until_somebody_does() {
     assert_eq!(shop(&router).web, WebState::None);
 }
 
+/// A host that heard of neither finds everything as it was, and says nothing.
+#[test]
+fn an_app_that_slept_for_a_moment_gets_requests_as_before() {
+    let (world, host, matt, router) = world();
+    world.push();
+    host.serves(2);
+    let before = shop(&router).dynos;
+    assert_eq!(before.len(), 1);
+    matt.patch("/apps/shop/web-settings", json!({ "idle_after_seconds": 3600 })).with(200);
+    world.execute("UPDATE apps SET active_at = active_at - 7200000 WHERE name = $1", &["shop"]);
+    let told = until(&router, "it sleeps", |app| app.web == WebState::Asleep);
+    assert!(told.dynos.is_empty() && router.wake(&told.app.id).unwrap());
+    assert_eq!(shop(&router).dynos, before);
+}
+
 #[test]
 fn an_app_that_was_asked_for_while_nobody_could_tell_stays_awake() {
     let (world, host, matt, router) = world();

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::Message;
 use super::calls::Call;
-use super::logs::Said;
+use super::logs::{Of, Said};
 use crate::dyno::file::{DynoDir, DynoFile, Role};
 use crate::dyno::wire::{Ask, Line, MAX_TELL, Stage, State, Tell};
 
@@ -218,7 +218,7 @@ impl Follower<'_> {
             let _ = self.ears.messages.send(Message::Call(app.clone(), call));
         }
         let line = LogLine { app: app.clone(), at, source, process: self.file.name.to_string(), text };
-        let _ = self.ears.lines.send(Said { line, of: Some((id.clone(), seq)) });
+        let _ = self.ears.lines.send(Said { line, of: Of::Dyno(id.clone(), seq) });
         if self.ended.as_ref().is_some_and(|state| seq >= state.lines)
             && let Some(state) = self.ended.take()
         {

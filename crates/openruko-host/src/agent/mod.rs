@@ -29,8 +29,9 @@ use ruko_core::dyno::DynoStart;
 use ruko_core::exit::{chain, one_line};
 use ruko_core::{Exit, Fault, Hint, ImageName};
 use ruko_sys::Lock;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -39,7 +40,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::clock::{Clock, micros};
 use crate::dyno::file::{DynoDir, DynoFile, Role};
-use crate::dyno::wire::{Ask, End, Failed, Stage as Told, State};
+use crate::dyno::wire::{Ask, End, Failed, MAX_TELL, Stage as Told, State, Tell};
 use crate::environment::environment;
 use crate::image::Images;
 use crate::plan::{Action, App, Dyno, Event, Millis, Plan, Stage, Start};
@@ -49,7 +50,7 @@ use api::{Api, Backoff, Calls};
 use calls::{Call, Queue};
 use launch::{Found, Launched, Launcher};
 use links::{Ears, Links};
-use logs::Said;
+use logs::Own;
 use probe::Probe;
 use reports::Reports;
 
@@ -68,6 +69,8 @@ const STARTS: usize = 3;
 /// What the agent is told.
 #[derive(Debug)]
 pub(crate) enum Message {
+    /// The API is not the one that it was: what it is told from now on is all that it knows.
+    StartOver,
     /// What should run of some apps.
     Apps(AppsToRun),
     /// These were all that there are.
@@ -168,28 +171,38 @@ pub(crate) fn stop_all(settings: &Settings) -> Result<Exit, Fault> {
     })
 }
 
-/// Its last lines are nobody's any more.
+/// Its last lines are nobody's any more. Dismissed before its dyno has ended, a supervisor would stop that once more.
 async fn stop_one(dir: &DynoDir, seconds: u64) -> std::io::Result<()> {
     let end = async {
-        let mut stream = UnixStream::connect(dir.socket()).await?;
-        for ask in [Ask::Follow, Ask::Stop { seconds }, Ask::Dismiss] {
-            send(&mut stream, &ask).await?;
+        let (from, mut to) = UnixStream::connect(dir.socket()).await?.into_split();
+        for ask in [Ask::Follow, Ask::Stop { seconds }] {
+            send(&mut to, &ask).await?;
         }
-        let mut said = [0; 4096];
-        while stream.read(&mut said).await.is_ok_and(|n| n > 0) {
-            if send(&mut stream, &Ask::Ack { seq: u64::MAX }).await.is_err() {
-                break;
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = (&mut from).take(MAX_TELL as u64).read_until(b'\n', &mut line).await;
+            if !read.is_ok_and(|n| n > 0) {
+                return Ok(());
+            }
+            let ask = match serde_json::from_slice(&line)? {
+                Tell::Line(line) => Ask::Ack { seq: line.seq },
+                Tell::State(State { stage: Told::Ended(_), .. }) => Ask::Dismiss,
+                Tell::State(_) => continue,
+            };
+            if send(&mut to, &ask).await.is_err() {
+                return Ok(());
             }
         }
-        Ok(())
     };
     tokio::time::timeout(Duration::from_secs(seconds + 90), end).await?
 }
 
-async fn send(stream: &mut UnixStream, ask: &Ask) -> std::io::Result<()> {
+async fn send(to: &mut OwnedWriteHalf, ask: &Ask) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(ask)?;
     line.push(b'\n');
-    stream.write_all(&line).await
+    to.write_all(&line).await
 }
 
 /// A dyno that has or had a supervisor.
@@ -199,6 +212,8 @@ struct Known {
     role: Role,
     release: u64,
     image: ImageName,
+    /// It was adopted, and its supervisor has not said yet how it is.
+    silent: bool,
     /// Its turn to start, while it does.
     start: Option<OwnedSemaphorePermit>,
     /// It has ended.
@@ -216,6 +231,7 @@ struct Agent {
     links: Links,
     reports: Reports,
     ears: Ears,
+    own: Own,
     messages: mpsc::UnboundedReceiver<Message>,
     waiting: watch::Sender<Waiting>,
     apps: HashMap<String, App>,
@@ -247,7 +263,8 @@ impl Agent {
             images,
             links,
             reports,
-            ears: Ears { messages: tell.clone(), lines },
+            ears: Ears { messages: tell.clone(), lines: lines.clone() },
+            own: Own::new(lines),
             messages,
             waiting,
             apps: HashMap::new(),
@@ -307,7 +324,7 @@ impl Agent {
             match tokio::time::timeout_at(until, self.messages.recv()).await {
                 Ok(Some(Message::State(id, state))) if waited.contains_key(&id) => {
                     let Some(file) = waited.remove(&id) else { continue };
-                    self.adopt_one(&file, &state, now);
+                    self.adopt_one(&file, Some(&state), now);
                     adopted += 1;
                 }
                 Ok(Some(Message::Lost(id))) if waited.contains_key(&id) => {
@@ -320,14 +337,16 @@ impl Agent {
         }
         // Who says nothing may do so later.
         for file in waited.values() {
-            let state = State { stage: Told::Starting, up: None, lines: 0 };
-            self.adopt_one(file, &state, now);
+            self.adopt_one(file, None, now);
         }
         later.into_iter().for_each(|message| self.handle(message));
         Ok(adopted)
     }
 
-    fn adopt_one(&mut self, file: &DynoFile, state: &State, now: Millis) {
+    fn adopt_one(&mut self, file: &DynoFile, state: Option<&State>, now: Millis) {
+        // What was not begun need not be known of.
+        let begun = state.filter(|state| state.begun);
+        let stage = begun.map(|state| &state.stage);
         let dyno = Dyno {
             id: file.id.clone(),
             name: file.name.clone(),
@@ -339,9 +358,9 @@ impl Agent {
             stage: Stage::Starting,
             since: file.since,
             launched: Some(file.since),
-            address: match state.stage {
-                Told::Running { address } => {
-                    Some(SocketAddr::new(IpAddr::V4(address), self.launcher.settings.port))
+            address: match stage {
+                Some(Told::Running { address }) => {
+                    Some(SocketAddr::new(IpAddr::V4(*address), self.launcher.settings.port))
                 }
                 _ => None,
             },
@@ -350,11 +369,28 @@ impl Agent {
             unproved: None,
             drain: None,
         };
-        self.app(&file.app).adopt(dyno, state, now);
-        if matches!(state.stage, Told::Ended(_)) {
-            self.has_ended(&file.id);
+        self.app(&file.app).adopt(dyno, begun, now);
+        self.known.get_mut(&file.id).into_iter().for_each(|known| known.silent = state.is_none());
+        if let Some(state) = state {
+            if matches!(state.stage, Told::Ended(_)) {
+                self.has_ended(&file.id);
+            }
+            if !state.begun {
+                self.give_up(&file.app, &file.id);
+            }
         }
-        self.go_on(&file.app.clone());
+        self.go_on(&file.app);
+    }
+
+    /// A supervisor whose agent ended before it had said what is to run: what belongs to the formation and release
+    /// phases are begun anew.
+    fn give_up(&mut self, app: &str, id: &str) {
+        let message = "the agent ended before it had said what runs".to_owned();
+        self.say(app, id, crate::words::not_started(&message));
+        self.links.ask(id, Ask::Stop { seconds: 0 });
+        let failed = Failed { message, try_again: true };
+        let end = End { at: self.clock.now(), failed: Some(failed), ..End::default() };
+        self.happened(app, Event::Ended(id.to_owned(), end));
     }
 
     fn app(&mut self, id: &str) -> &mut App {
@@ -369,6 +405,7 @@ impl Agent {
             role: file.role,
             release: file.release,
             image: image.clone(),
+            silent: false,
             start: None,
             ended: false,
             told: false,
@@ -390,6 +427,12 @@ impl Agent {
 
     fn handle(&mut self, message: Message) {
         match message {
+            Message::StartOver => {
+                tracing::warn!("the API does not know what it said before: everything is told anew");
+                self.apps.values_mut().for_each(App::doubt);
+                self.reported.clear();
+                self.report_all();
+            }
             Message::Apps(apps) => self.want(apps),
             Message::Known(ids) => {
                 let gone: Vec<String> = self.apps.keys().filter(|id| !ids.contains(*id)).cloned().collect();
@@ -525,7 +568,7 @@ impl Agent {
             process: name.to_string(),
             text: one_line(&text),
         };
-        let _ = self.ears.lines.send(Said { line, of: None });
+        self.own.say(line);
     }
 
     fn stop(&mut self, app: &str, id: &str, seconds: u64) {
@@ -549,7 +592,7 @@ impl Agent {
         self.tell_images();
         let (images, launcher, ears) = (self.images.clone(), self.launcher.clone(), self.ears.clone());
         let (starts, calls) = (self.starts.clone(), self.calls.clone());
-        let (app, now) = (app.to_owned(), self.clock.now());
+        let (app, clock) = (app.to_owned(), self.clock);
         tokio::spawn(async move {
             let id = start.id.clone();
             let launched = async {
@@ -561,7 +604,7 @@ impl Agent {
                 let over = |_| Failed { message: "openruko-host ends".into(), try_again: true };
                 let turn = starts.acquire_owned().await.map_err(over)?;
                 let launch = move || {
-                    let file = launcher.file(&app, &start, &image, now)?;
+                    let file = launcher.file(&app, &start, &image, clock.now())?;
                     launcher.launch(file)
                 };
                 let fault = |fault: Fault| Failed {
@@ -616,14 +659,23 @@ impl Agent {
         if state.stage != Told::Starting {
             known.start = None;
         }
+        if std::mem::take(&mut known.silent) && !state.begun {
+            self.give_up(&app, id);
+        }
+        let dyno = self.apps.get(&app).and_then(|app| app.dyno(id));
         match state.stage {
-            Told::Starting => {}
+            Told::Starting => {
+                // It was silent when it was adopted.
+                if dyno.is_some_and(|dyno| dyno.launched.is_none()) {
+                    self.happened(&app, Event::Launched(id.to_owned()));
+                }
+            }
             Told::Running { address } => {
-                let known =
-                    self.apps.get(&app).and_then(|app| app.dyno(id)).is_some_and(|d| d.address.is_some());
-                if !known {
+                let is_up = state.up.is_some();
+                let is_news = |d: &Dyno| d.address.is_none() || is_up && d.stage == Stage::Starting;
+                if dyno.is_some_and(is_news) {
                     let address = SocketAddr::new(IpAddr::V4(address), self.launcher.settings.port);
-                    self.happened(&app, Event::Started(id.to_owned(), address));
+                    self.happened(&app, Event::Started(id.to_owned(), address, state.up));
                 }
             }
             Told::Ended(end) => {
@@ -801,6 +853,9 @@ async fn watch_apps(calls: Calls, hello: HostHello, tell: mpsc::UnboundedSender<
                 (said_hello, backoff) = (true, reset(backoff));
                 let Some(apps) = answer else {
                     (after, all) = (0, Some(HashSet::new()));
+                    if tell.send(Message::StartOver).is_err() {
+                        return;
+                    }
                     continue;
                 };
                 after = apps.revision;
@@ -841,5 +896,39 @@ async fn address_anew(calls: &Calls, app: &str, version: u64, slug: SlugToRun) -
             tracing::warn!("the address of a slug cannot be had: {}", shown(&why));
             slug
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+    use crate::dyno::wire::Line;
+
+    fn told(to: &mut UnixStream, tell: &Tell) {
+        to.write_all(format!("{}\n", serde_json::to_string(tell).unwrap()).as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn who_stops_a_dyno_dismisses_its_supervisor_when_it_has_ended_and_not_before() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = DynoDir::new(home.path());
+        let supervisor = UnixListener::bind(dir.socket()).unwrap();
+        let stopping = std::thread::spawn(move || Runtime::new().unwrap().block_on(stop_one(&dir, 7)));
+        let (mut to, _) = supervisor.accept().unwrap();
+        let mut asks = std::io::BufReader::new(to.try_clone().unwrap()).lines();
+        let mut asked = || serde_json::from_str::<Ask>(&asks.next().unwrap().unwrap()).unwrap();
+        assert!(asked() == Ask::Follow && asked() == Ask::Stop { seconds: 7 });
+        let state = |stage| Tell::State(State { stage, begun: true, up: None, lines: 1 });
+        told(&mut to, &state(Told::Starting));
+        let text = "Stopping".to_owned();
+        told(&mut to, &Tell::Line(Line { seq: 3, at: 0, source: LogSource::Heroku, text, offset: 0 }));
+        assert!(asked() == Ask::Ack { seq: 3 }, "a second stop would be another SIGTERM");
+        told(&mut to, &state(Told::Ended(End::default())));
+        assert!(asked() == Ask::Dismiss);
+        to.shutdown(std::net::Shutdown::Both).unwrap();
+        stopping.join().unwrap().unwrap();
     }
 }

@@ -99,7 +99,7 @@ pub struct DynoFile {
     pub command: String,
     /// `Standard-1X`, …
     pub size: String,
-    /// Since when, in milliseconds since 1970.
+    /// When its supervisor was started, in milliseconds since 1970.
     pub since: u64,
     /// Somebody is to attach to it: its output is theirs and does not go to the log.
     pub attach: bool,

@@ -128,8 +128,8 @@ impl Allowance {
 struct Dropped {
     lines: u64,
     since: u64,
-    /// When somebody is told, if no line comes before.
-    tell: Instant,
+    /// When somebody is told, if no line comes before; none: when the agent has made room for it.
+    tell: Option<Instant>,
 }
 
 /// The lines of a dyno that are not yet kept elsewhere.
@@ -173,7 +173,9 @@ impl Ring {
             self.drop_one(now, at);
             return false;
         }
-        self.tell_dropped(at);
+        if self.tell_at().is_some() {
+            self.tell_dropped(at);
+        }
         for text in texts(bytes) {
             let length = text.len() as u64 + 1;
             self.push(LogSource::App, text, at);
@@ -189,24 +191,26 @@ impl Ring {
 
     /// When [`Ring::tell_dropped`] is due.
     pub(crate) fn tell_at(&self) -> Option<Instant> {
-        self.dropped.as_ref().map(|dropped| dropped.tell)
+        self.dropped.as_ref()?.tell
     }
 
-    /// Says how many lines were dropped.
+    /// Says how many lines were dropped, unless that would cost another one.
     pub(crate) fn tell_dropped(&mut self, at: u64) {
-        if let Some(Dropped { lines, since, .. }) = self.dropped.take() {
-            let since = crate::clock::rfc3339(since);
-            self.say(
-                format!("Error L12 (Local buffer overflow): {lines} messages dropped since {since}."),
-                at,
-            );
+        let Some(dropped) = &mut self.dropped else { return };
+        let (lines, since) = (dropped.lines, crate::clock::rfc3339(dropped.since));
+        let text = format!("Error L12 (Local buffer overflow): {lines} messages dropped since {since}.");
+        if self.bytes + text.len() + COST > RING {
+            dropped.tell = None;
+            return;
         }
+        self.dropped = None;
+        self.say(text, at);
     }
 
     fn drop_one(&mut self, now: Instant, at: u64) {
-        let dropped = self.dropped.get_or_insert(Dropped { lines: 0, since: at, tell: now });
+        let dropped = self.dropped.get_or_insert(Dropped { lines: 0, since: at, tell: Some(now) });
         dropped.lines += 1;
-        dropped.tell = now + TELL_AFTER;
+        dropped.tell = dropped.tell.map(|_| now + TELL_AFTER);
     }
 
     fn push(&mut self, source: LogSource, text: String, at: u64) {
@@ -216,20 +220,23 @@ impl Ring {
         while self.bytes > RING {
             let Some(oldest) = self.lines.pop_front() else { break };
             self.bytes -= oldest.text.len() + COST;
-            // A few lines late: what it stands for is gone already.
-            let since = oldest.at;
-            self.dropped.get_or_insert(Dropped { lines: 0, since, tell: self.allowance.at }).lines += 1;
+            let dropped = self.dropped.get_or_insert(Dropped { lines: 0, since: oldest.at, tell: None });
+            dropped.lines += 1;
+            (dropped.since, dropped.tell) = (dropped.since.min(oldest.at), None);
         }
     }
 
-    /// Forgets the lines up to this one.
-    pub(crate) fn acknowledge(&mut self, seq: u64) {
+    /// Forgets the lines up to this one. In their place it can be said how many were dropped.
+    pub(crate) fn acknowledge(&mut self, seq: u64, at: u64) {
         while self.lines.front().is_some_and(|line| line.seq <= seq) {
             let Some(line) = self.lines.pop_front() else { break };
             self.bytes -= line.text.len() + COST;
         }
         if self.lines.is_empty() && self.lines.capacity() > 64 {
             self.lines = VecDeque::new();
+        }
+        if self.dropped.as_ref().is_some_and(|dropped| dropped.tell.is_none()) {
+            self.tell_dropped(at);
         }
     }
 }
@@ -298,9 +305,41 @@ mod tests {
         assert!(ring.bytes <= RING && ring.lines.capacity() < 4096);
         let first = ring.lines.front().unwrap().seq;
         assert!(ring.get(1).unwrap().seq == first && ring.get(first + 1).unwrap().seq == first + 1);
-        assert!(ring.lines.iter().any(|line| line.text.starts_with("Error L12")));
-        ring.acknowledge(ring.count());
-        assert!(ring.is_empty() && ring.bytes == 0);
+        // The news of it would cost one more: it waits for the agent, and takes nobody's place.
+        assert_eq!(ring.tell_at(), None);
+        assert!(ring.lines.iter().all(|line| line.source == LogSource::App));
+        let lost = first - 1;
+        ring.acknowledge(first, 60_000_000);
+        let told = ring.lines.back().unwrap();
+        assert_eq!(
+            told.text,
+            format!(
+                "Error L12 (Local buffer overflow): {lost} messages dropped since \
+                 1970-01-01T00:00:00.000000+00:00."
+            )
+        );
+        ring.acknowledge(ring.count(), 60_000_000);
+        assert!(ring.is_empty() && ring.bytes == 0 && ring.dropped.is_none());
+    }
+
+    #[test]
+    fn a_flood_that_nobody_takes_is_told_of_once() {
+        let now = Instant::now();
+        let mut ring = Ring::new(now);
+        let line = [b'x'; 5000];
+        let said = 1000;
+        for (second, at) in [(0, 0), (2, 2_000_000)] {
+            let now = now + Duration::from_secs(second);
+            for _ in 0..said {
+                ring.app(&line, now, at);
+            }
+        }
+        assert!(ring.lines.iter().all(|line| line.source == LogSource::App));
+        let kept = ring.lines.len() as u64;
+        ring.acknowledge(ring.count() - 1, 3_000_000);
+        let told = format!("{} messages dropped since 1970-01-01T00:00:00.000000", 2 * said - kept);
+        assert!(ring.lines[1].text.contains(&told), "{told}: {}", ring.lines[1].text);
+        assert_eq!(ring.lines.len(), 2);
     }
 
     #[test]

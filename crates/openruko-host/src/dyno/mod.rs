@@ -406,7 +406,7 @@ impl Supervisor {
             match serde_json::from_slice(&line) {
                 Ok(Ask::Start { start }) => self.start(&start),
                 Ok(Ask::Ack { seq }) => {
-                    self.ring.acknowledge(seq);
+                    self.ring.acknowledge(seq, micros());
                     if let Some(control) = &mut self.control {
                         control.in_flight.retain(|(sent, _)| *sent > seq);
                     }
@@ -725,7 +725,7 @@ impl Supervisor {
     }
 
     fn state(&self) -> State {
-        State { stage: self.stage.clone(), up: self.up, lines: self.ring.count() }
+        State { stage: self.stage.clone(), begun: self.started, up: self.up, lines: self.ring.count() }
     }
 
     fn tell_state(&mut self) {

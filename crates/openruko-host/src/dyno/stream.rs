@@ -60,6 +60,9 @@ impl Input {
     }
 }
 
+/// So many bytes that were written may be held beside what waits.
+const FORGET: usize = 64 << 10;
+
 /// Bytes that wait to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
@@ -95,13 +98,25 @@ impl Output {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => self.written += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.forget_written();
+                    return Ok(());
+                }
                 Err(e) => return Err(e),
             }
         }
         // A start of megabytes is not kept for the life of a dyno.
         *self = Self::default();
         Ok(())
+    }
+
+    /// A reader that is always behind never takes everything. What waits is moved only when it is the lesser part: no
+    /// more is moved than was written.
+    fn forget_written(&mut self) {
+        if self.written >= FORGET.max(self.len()) {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
     }
 }
 
@@ -161,5 +176,36 @@ mod tests {
         let mut input = Input::default();
         let refused = (0..10).find_map(|_| input.fill(&mut io::repeat(b'x'), 10_000).err()).unwrap();
         assert!(refused.to_string().contains("10000"));
+    }
+
+    /// Takes so many bytes, then none until it is asked again.
+    struct Slow(usize);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match std::mem::take(&mut self.0).min(bytes.len()) {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                taken => Ok(taken),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_slow_reader_has_taken_is_kept_no_longer() {
+        const CHUNK: usize = 16 << 10;
+        let mut output = Output::default();
+        output.push(&[0; 4 * CHUNK]);
+        for turn in 0..1000_usize {
+            let byte = u8::try_from(turn % 251).unwrap();
+            output.push(&[byte; CHUNK]);
+            output.flush(&mut Slow(CHUNK)).unwrap();
+            assert_eq!(output.len(), 4 * CHUNK);
+            assert!(output.bytes.capacity() <= 1 << 20, "{} bytes are held", output.bytes.capacity());
+        }
+        assert_eq!(output.bytes()[0], u8::try_from(996 % 251).unwrap());
     }
 }

@@ -68,10 +68,17 @@ pub enum Tell {
 pub struct State {
     /// How far it is.
     pub stage: Stage,
+    /// Whether it was told what to run. A supervisor that does not say has been.
+    #[serde(default = "begun")]
+    pub begun: bool,
     /// Since when it does what it is for, in milliseconds since 1970.
     pub up: Option<u64>,
     /// So many lines there were so far.
     pub lines: u64,
+}
+
+fn begun() -> bool {
+    true
 }
 
 /// How far a dyno is.

@@ -45,6 +45,7 @@ impl App {
             crashes: Default::default(),
             routed: None,
             switching: None,
+            in_doubt: None,
             switch_after: 0,
             phase: None,
             failed: None,
@@ -71,6 +72,13 @@ impl App {
     /// The app is gone.
     pub(crate) fn want_nothing(&mut self) {
         self.wanted = Wanted::Nothing;
+    }
+
+    /// Nobody knows what the API knows of the app: it may have forgotten what it was told.
+    pub(crate) fn doubt(&mut self) {
+        let routed = self.routed.iter().flat_map(|route| route.dynos.iter().cloned());
+        self.in_doubt.get_or_insert_default().extend(routed);
+        self.failed = None;
     }
 
     /// Whether the API has said what it wants of the app.
@@ -130,19 +138,20 @@ impl App {
         wanted.one_offs.iter().filter(open).filter_map(place).collect()
     }
 
-    /// Takes over a dyno that ran before the agent did.
-    pub(crate) fn adopt(&mut self, mut dyno: Dyno, state: &State, now: Millis) {
-        dyno.stage = match (&state.stage, state.up) {
-            (Told::Running { .. }, Some(since)) => {
-                dyno.since = since;
-                Stage::Up
-            }
-            _ => Stage::Starting,
-        };
-        let (id, ended) = (dyno.id.clone(), state.stage.clone());
+    /// Takes over a dyno that ran before the agent did. No state: its supervisor has not said yet how it is.
+    pub(crate) fn adopt(&mut self, mut dyno: Dyno, state: Option<&State>, now: Millis) {
+        dyno.stage = Stage::Starting;
+        if dyno.is_web() {
+            // For as long as nobody asked whether it listens its time is not over.
+            dyno.launched = state.map(|_| now);
+        }
+        if let Some(State { stage: Told::Running { .. }, up: Some(since), .. }) = state {
+            (dyno.stage, dyno.since) = (Stage::Up, *since);
+        }
+        let id = dyno.id.clone();
         self.dynos.insert(id.clone(), dyno);
-        if let Told::Ended(end) = ended {
-            self.ended(&id, &end, now, &mut Plan::default());
+        if let Some(State { stage: Told::Ended(end), .. }) = state {
+            self.ended(&id, end, now, &mut Plan::default());
         }
     }
 
@@ -179,8 +188,16 @@ impl App {
 
     fn note(&mut self, event: Event, now: Millis, plan: &mut Plan) {
         match event {
-            Event::Launched(id) => self.with(&id, |dyno| dyno.launched = Some(now)),
-            Event::Started(id, address) => self.with(&id, |dyno| dyno.address = Some(address)),
+            Event::Launched(id) => self.with(&id, |dyno| dyno.launched = dyno.launched.or(Some(now))),
+            Event::Started(id, address, up) => self.with(&id, |dyno| {
+                dyno.address = Some(address);
+                dyno.launched = dyno.launched.or(Some(now));
+                if let Some(since) = up
+                    && dyno.stage == Stage::Starting
+                {
+                    (dyno.stage, dyno.since) = (Stage::Up, since);
+                }
+            }),
             Event::Proved(id) => {
                 if let Some(dyno) = self.dynos.get_mut(&id)
                     && dyno.stage == Stage::Starting
@@ -214,10 +231,15 @@ impl App {
                     self.phase = None;
                     self.crashes.clear();
                 }
-                self.routed = Some(route);
+                (self.routed, self.in_doubt) = (Some(route), None);
             }
             Answer::TooLate => self.switch_after = now + TOO_LATE_PAUSE,
-            Answer::Refused => self.switch_after = now + REFUSED_PAUSE,
+            Answer::Refused => {
+                self.switch_after = now + REFUSED_PAUSE;
+                let in_doubt = self.in_doubt.get_or_insert_default();
+                in_doubt.extend(route.dynos);
+                in_doubt.retain(|id| self.dynos.contains_key(id));
+            }
         }
     }
 
@@ -240,19 +262,22 @@ impl App {
         matches!(&self.wanted, Wanted::This(wanted) if wanted.asleep)
     }
 
-    /// A dyno has ended.
+    /// A dyno has ended. What is told of its end later concerns its place no more.
     fn ended(&mut self, id: &str, end: &End, now: Millis, plan: &mut Plan) {
+        if !self.dynos.get(id).is_some_and(Dyno::is_alive) {
+            return;
+        }
         let Some(dyno) = self.dynos.remove(id) else { return };
         match dyno.role {
             Role::OneOff => {
                 self.finished.insert(dyno.id);
             }
-            Role::Release => self.phase_ended(&dyno, end, plan),
+            Role::Release => self.phase_ended(&dyno, end, now, plan),
             Role::Formation => self.formation_ended(dyno, end, now, plan),
         }
     }
 
-    fn phase_ended(&mut self, dyno: &Dyno, end: &End, plan: &mut Plan) {
+    fn phase_ended(&mut self, dyno: &Dyno, end: &End, now: Millis, plan: &mut Plan) {
         // Adopted before anything is known of the app, its success is kept.
         let known = self.is_known();
         let is_candidates = self.candidate().is_some_and(|c| c.version == dyno.release);
@@ -262,9 +287,11 @@ impl App {
         let told_to_end = matches!(dyno.stage, Stage::Stopping { .. });
         match (end.status, &end.failed) {
             (Some(0), None) if !told_to_end => self.phase = Some((dyno.release, Phase::Done)),
-            // It is tried again: it had not begun.
-            (_, Some(failed)) if failed.try_again && dyno.address.is_none() => self.phase = None,
-            _ if !known => self.phase = None,
+            _ if !known || self.waits_for_room(dyno, end, now) => self.phase = None,
+            (_, Some(failed)) if dyno.address.is_none() => {
+                let reason = format!("release command could not be started: {}", failed.message);
+                self.fail(dyno.release, reason, plan);
+            }
             (_, Some(failed)) => {
                 self.fail(dyno.release, format!("release command: {}", failed.message), plan);
             }
@@ -279,14 +306,9 @@ impl App {
         if dyno.stage == (Stage::Stopping { crash: false }) {
             return;
         }
-        let no_room = end.failed.as_ref().is_some_and(|failed| failed.try_again && dyno.address.is_none());
         let current = self.current().map(|c| c.version);
         if self.candidate().is_some_and(|c| c.version == dyno.release) {
-            let pause = self.pause_for_room(&dyno, now);
-            let patient = self.crashes_of(&dyno, now).first + 1000 * PATIENCE > now;
-            if no_room && patient {
-                self.keep_place(dyno, now + pause, end, now, true);
-            } else {
+            if !self.waits_for_room(&dyno, end, now) {
                 let reason = reason(&dyno, end);
                 self.fail(dyno.release, reason, plan);
             }
@@ -295,12 +317,27 @@ impl App {
         if self.is_known() && current != Some(dyno.release) {
             return;
         }
+        let no_room = had_no_room(&dyno, end);
         let pause = if no_room { self.pause_for_room(&dyno, now) } else { self.pause(&dyno, now) };
         if !no_room {
             let was = if dyno.stage == Stage::Up { "up" } else { "starting" };
             plan.actions.push(Action::Say(dyno.id.clone(), words::changed(was, "crashed")));
         }
         self.keep_place(dyno, now + pause, end, now, no_room);
+    }
+
+    /// Whether a candidate's dyno had not begun and will be tried again, from its place. For so long only as the machine
+    /// may have no room for a candidate.
+    fn waits_for_room(&mut self, dyno: &Dyno, end: &End, now: Millis) -> bool {
+        if !had_no_room(dyno, end) {
+            return false;
+        }
+        let pause = self.pause_for_room(dyno, now);
+        let waits = self.crashes_of(dyno, now).first + 1000 * PATIENCE > now;
+        if waits {
+            self.keep_place(dyno.clone(), now + pause, end, now, true);
+        }
+        waits
     }
 
     /// The crashes of dynos in this one's place; none yet when it ran for long or is another one than before.
@@ -334,7 +371,8 @@ impl App {
     /// The dyno is no more, and its place is shown.
     fn keep_place(&mut self, mut dyno: Dyno, retry: Millis, end: &End, now: Millis, starting: bool) {
         self.dynos.retain(|_, other| {
-            other.is_alive() || !of_name(other, &dyno.name) || other.release != dyno.release
+            let same = other.role == dyno.role && other.name == dyno.name && other.release == dyno.release;
+            other.is_alive() || !same
         });
         dyno.stage = Stage::Crashed { retry, status: end.status, starting };
         (dyno.since, dyno.address, dyno.drain) = (now, None, None);
@@ -502,13 +540,16 @@ impl App {
             Some((of, Phase::Running)) if of == version => return false,
             _ => {}
         }
-        let runs = |dyno: &Dyno| dyno.role == Role::Release && dyno.release == version;
-        if !self.dynos.values().any(runs) {
-            let Ok(process_type) = "release".parse() else { return true };
-            let number = u32::try_from(version).unwrap_or(u32::MAX);
+        let of_it = |dyno: &Dyno| dyno.role == Role::Release && dyno.release == version;
+        if !self.dynos.values().any(|dyno| of_it(dyno) && dyno.is_alive()) {
+            let Some(name) = phase_name(version) else { return true };
+            if self.waits_for_retry(&name, version, now, plan) {
+                return false;
+            }
+            self.dynos.retain(|_, dyno| !of_it(dyno));
             let start = Start {
                 id: new_id(),
-                name: DynoName { process_type, number },
+                name,
                 role: Role::Release,
                 release: candidate.clone(),
                 generation: 0,
@@ -628,12 +669,12 @@ impl App {
         new_id: &mut dyn FnMut() -> String,
     ) {
         let candidate = self.candidate().map(|c| c.version);
-        let mut of_it: Vec<_> = self
-            .dynos
-            .values_mut()
-            .filter(|dyno| of_name(dyno, target.name) && Some(dyno.release) != candidate)
-            .collect();
-        if let Some(place) = of_it.iter_mut().find(|dyno| !dyno.is_alive()) {
+        let of_it = |dyno: &Dyno| of_name(dyno, target.name) && Some(dyno.release) != candidate;
+        let place = self.dynos.values().find(|dyno| of_it(dyno) && !dyno.is_alive());
+        let place = place.map(|dyno| dyno.id.clone());
+        // A candidate that failed may have left another one.
+        self.dynos.retain(|id, dyno| !of_it(dyno) || dyno.is_alive() || place.as_ref() == Some(id));
+        if let Some(place) = place.and_then(|id| self.dynos.get_mut(&id)) {
             if place.stage != Stage::Idle {
                 (place.stage, place.since) = (Stage::Idle, now);
             }
@@ -642,7 +683,7 @@ impl App {
             place.size.clone_from(&target.size.name);
             return;
         }
-        if of_it.is_empty() {
+        if !self.dynos.values().any(of_it) {
             let start = Self::formation_start(current, target, new_id());
             let mut dyno = begun(&start, now);
             dyno.stage = Stage::Idle;
@@ -719,8 +760,10 @@ impl App {
             }
             if dynos.is_empty() && !web.is_empty() {
                 // None of those that should is up: those that should not any more go on for a while.
-                let routed =
-                    |dyno: &&&Dyno| self.routed.as_ref().is_some_and(|route| route.dynos.contains(&dyno.id));
+                let routed = |dyno: &&&Dyno| {
+                    self.routed.as_ref().is_some_and(|route| route.dynos.contains(&dyno.id))
+                        || self.is_in_doubt(dyno)
+                };
                 dynos.extend(ups.iter().filter(routed).map(|dyno| dyno.id.clone()));
             }
         }
@@ -732,12 +775,14 @@ impl App {
         let Some(serving) = self.serving() else { return };
         // Nothing was ever routed, as far as is known, and nothing could be.
         let nothing = self.routed.is_none()
+            && self.in_doubt.is_none()
             && serving.dynos.is_empty()
             && !self
                 .dynos
                 .values()
                 .any(|d| d.is_web() && d.stage == Stage::Up && d.release <= serving.release);
-        if self.routed.as_ref() != Some(&serving) && !nothing {
+        let is_routed = self.in_doubt.is_none() && self.routed.as_ref() == Some(&serving);
+        if !is_routed && !nothing {
             self.switch(serving, now, plan);
         }
     }
@@ -760,7 +805,14 @@ impl App {
             |route: &Option<Route>| route.as_ref().is_some_and(|route| route.dynos.contains(&dyno.id));
         let current = self.current().map(|c| c.version);
         let unknown = self.routed.is_none() && current.is_some_and(|current| dyno.release <= current);
-        in_route(&self.routed) || in_route(&self.switching) || (unknown && dyno.stage == Stage::Up)
+        in_route(&self.routed)
+            || in_route(&self.switching)
+            || self.is_in_doubt(dyno)
+            || (unknown && dyno.stage == Stage::Up)
+    }
+
+    fn is_in_doubt(&self, dyno: &Dyno) -> bool {
+        self.in_doubt.as_ref().is_some_and(|dynos| dynos.contains(&dyno.id))
     }
 
     /// Whether a dyno of the formation is what somebody wants.
@@ -855,6 +907,7 @@ impl App {
         for release in self.current().into_iter().chain(self.candidate()) {
             releases.insert(release.version);
             names.extend(targets(release).iter().map(|target| target.name.clone()));
+            names.extend(release.release_phase.as_ref().and_then(|_| phase_name(release.version)));
         }
         // Nor where there is one.
         let current = self.current().map(|current| (current.version, targets(current)));
@@ -907,6 +960,12 @@ fn begun(start: &Start, now: Millis) -> Dyno {
     }
 }
 
+/// What the release phase of this version is called.
+fn phase_name(version: u64) -> Option<DynoName> {
+    let process_type = "release".parse().ok()?;
+    Some(DynoName { process_type, number: u32::try_from(version).unwrap_or(u32::MAX) })
+}
+
 /// A release phase is as large as the web dynos are, or the first others.
 fn release_size(release: &ReleaseToRun) -> SizeToRun {
     let web = release.processes.iter().find(|process| process.process_type.as_str() == WEB);
@@ -917,6 +976,11 @@ fn release_size(release: &ReleaseToRun) -> SizeToRun {
         shares: 1,
         pids: 256,
     })
+}
+
+/// Whether it could not even begin, for now.
+fn had_no_room(dyno: &Dyno, end: &End) -> bool {
+    dyno.address.is_none() && end.failed.as_ref().is_some_and(|failed| failed.try_again)
 }
 
 /// Why a candidate's dyno did not do.

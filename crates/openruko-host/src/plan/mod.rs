@@ -97,8 +97,9 @@ impl std::fmt::Debug for Start {
 pub(crate) enum Event {
     /// The dyno's image is there and its supervisor runs: from now on the time of its boot counts.
     Launched(String),
-    /// The dyno's container runs, and what it does is up if nothing has to be proved.
-    Started(String, SocketAddr),
+    /// The dyno's container runs, and what it does is up if nothing has to be proved, or if it was proved at this time
+    /// to an agent before.
+    Started(String, SocketAddr, Option<Millis>),
     /// It proved itself.
     Proved(String),
     /// It did not prove itself yet, for this reason.
@@ -158,7 +159,7 @@ pub(crate) struct Dyno {
     pub(crate) stage: Stage,
     /// Since when it is at its stage.
     pub(crate) since: Millis,
-    /// When its supervisor was started; none before.
+    /// From when on its time counts; none: not yet.
     pub(crate) launched: Option<Millis>,
     /// Where it is, once its container runs.
     pub(crate) address: Option<SocketAddr>,
@@ -251,6 +252,9 @@ pub(crate) struct App {
     routed: Option<Route>,
     /// What it was asked to do.
     switching: Option<Route>,
+    /// The dynos of what it was asked to do since it last confirmed something. It may have done any of that, since
+    /// answers are lost; none: nothing.
+    in_doubt: Option<BTreeSet<String>>,
     /// It refused, and is not asked before.
     switch_after: Millis,
     /// By the version of the candidate.

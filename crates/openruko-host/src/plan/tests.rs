@@ -138,6 +138,11 @@ impl World {
 
     /// The API answers a switch.
     fn answer(&mut self, refuse: bool) {
+        self.answer_to(refuse, false);
+    }
+
+    /// Where the answer is lost, the API may have done what it was asked or not.
+    fn answer_to(&mut self, refuse: bool, lost: bool) {
         let Some(route) = self.switching.take() else { return };
         let version = |release: &Option<ReleaseToRun>| release.as_ref().map(|r| r.version);
         let reports: BTreeMap<_, _> = self.app.reports().map(|r| (r.id.clone(), r)).collect();
@@ -158,6 +163,7 @@ impl World {
             self.log.push(format!("switch v{} [{}]", route.release, shown.join(" ")));
             self.routed = route.clone();
         }
+        let answer = if lost { Answer::Refused } else { answer };
         self.event(Event::Switched(route, answer));
     }
 
@@ -175,7 +181,7 @@ impl World {
             }
             Real::Launched => {
                 self.set(id, Real::Started);
-                self.event(Event::Started(id.to_owned(), address()));
+                self.event(Event::Started(id.to_owned(), address(), None));
             }
             Real::Started if start.name.process_type.as_str() == WEB => {
                 self.set(id, Real::Proved);
@@ -193,6 +199,15 @@ impl World {
             self.routed.dynos.remove(id);
             let end = End { at: self.now, status, ..End::default() };
             self.event(Event::Ended(id.to_owned(), end));
+        }
+    }
+
+    /// One that has no container yet gets none for now.
+    fn find_no_room(&mut self, id: &str) {
+        if matches!(self.real.get(id), Some((Real::Wanted | Real::Launched, _))) {
+            self.real.remove(id);
+            let failed = Some(Failed { message: "all 64 slots are taken".into(), try_again: true });
+            self.event(Event::Ended(id.to_owned(), End { at: self.now, failed, ..End::default() }));
         }
     }
 
@@ -511,6 +526,21 @@ fn a_crash_is_unrouted_and_restarted_at_once_then_later_and_later() {
 }
 
 #[test]
+fn an_end_that_is_told_twice_is_one_crash() {
+    let mut world = World::settled(app(Some(release(1, &[("web", 1)], 1)), None));
+    world.may_be_empty = true;
+    for _ in 0..2 {
+        let id = world.id("web.1", 1);
+        world.end(&id, Some(1));
+    }
+    let (again, said) = (world.again, world.said.len());
+    let place = world.app.dynos().next().unwrap().id.clone();
+    world.event(Event::Ended(place, End { status: Some(1), ..End::default() }));
+    assert_eq!((world.again, world.said.len()), (again, said));
+    assert_eq!(world.states(), ["web.1 v1 crashed"]);
+}
+
+#[test]
 fn when_the_last_one_crashes_the_router_knows() {
     let mut world = World::settled(app(Some(release(1, &[("web", 1)], 1)), None));
     world.may_be_empty = true;
@@ -625,24 +655,49 @@ fn of_an_app_that_is_gone_nothing_is_left() {
     assert!(world.app.is_over() && world.real.is_empty());
 }
 
+/// Of a candidate's dyno no start finds room, and each is tried again when it is due: how many starts there were until
+/// the candidate failed.
+fn starts_without_room(world: &mut World, name: &str) -> usize {
+    for starts in 1..100 {
+        let id = world.id(name, 1);
+        world.find_no_room(&id);
+        if !world.failed.is_empty() {
+            return starts;
+        }
+        assert_eq!(world.states(), [format!("{name} v1 starting")]);
+        assert!(world.real.is_empty(), "it is not started again at once");
+        world.now = world.again.expect("it will be tried again");
+        world.plan();
+    }
+    panic!("it is tried for ever: {:?}", world.log);
+}
+
 #[test]
 fn a_machine_without_room_is_asked_again_and_a_candidate_waits_for_it_a_while() {
     let mut world = World::new(app(None, Some(release(1, &[("web", 1)], 1))));
-    let no_room = Some(Failed { message: "all 64 slots are taken".into(), try_again: true });
-    let mut starts = 0;
-    while world.failed.is_empty() {
-        let id = world.id("web.1", 1);
-        starts += 1;
-        world.real.remove(&id);
-        world.event(Event::Ended(id, End { failed: no_room.clone(), ..End::default() }));
-        if let Some(again) = world.again {
-            assert_eq!(world.states(), ["web.1 v1 starting"]);
-            world.now = again;
-            world.plan();
-        }
-    }
+    let starts = starts_without_room(&mut world, "web.1");
     assert!((6..9).contains(&starts), "{starts}");
     assert!(world.failed[0].1.contains("could not be started: all 64 slots"), "{:?}", world.failed);
+}
+
+#[test]
+fn a_release_phase_waits_for_room_as_a_dyno_does() {
+    let mut candidate = release(1, &[("web", 1)], 1);
+    candidate.release_phase = Some("migrate".into());
+    let mut world = World::new(app(None, Some(candidate.clone())));
+    let starts = starts_without_room(&mut world, "release.1");
+    assert!((6..9).contains(&starts), "{starts}");
+    let reason = "release command could not be started: all 64 slots are taken";
+    assert_eq!(world.failed, [(1, reason.to_owned())]);
+    assert!(world.states().is_empty(), "{:?}", world.states());
+
+    // Where there is room in time, it runs once, and nothing is left of its place.
+    let mut world = World::new(app(None, Some(candidate)));
+    let id = world.id("release.1", 1);
+    world.find_no_room(&id);
+    world.settle();
+    assert_eq!(count(&world.log, "start release.1"), 2);
+    assert_eq!(world.states(), ["web.1 v1 up"]);
 }
 
 #[test]
@@ -653,15 +708,76 @@ fn what_an_agent_finds_it_keeps() {
     world.api = api;
     world.routed = before.routed.clone();
     for dyno in before.app.dynos() {
-        let state =
-            State { stage: Told::Running { address: "10.0.0.2".parse().unwrap() }, up: Some(5), lines: 0 };
-        world.app.adopt(dyno.clone(), &state, world.now);
+        let state = State {
+            stage: Told::Running { address: "10.0.0.2".parse().unwrap() },
+            begun: true,
+            up: Some(5),
+            lines: 0,
+        };
+        world.app.adopt(dyno.clone(), Some(&state), world.now);
     }
     world.real = before.real;
     world.ids = before.ids;
     world.settle();
     assert_eq!((count(&world.log, "start"), count(&world.log, "stop")), (0, 0), "{:?}", world.log);
     assert_eq!(world.routed, before.routed);
+}
+
+/// The world of an agent that starts an hour after the one before had launched a web dyno.
+fn an_hour_later(state: Option<&State>) -> (World, String) {
+    let api = app(Some(release(1, &[("web", 1)], 1)), None);
+    let mut before = World::new(api.clone());
+    let id = before.id("web.1", 1);
+    (0..2).for_each(|_| before.advance(&id));
+    let mut world = World::new(app(None, None));
+    (world.api, world.real, world.ids) = (api, before.real, before.ids);
+    world.now = before.now + 3_600_000;
+    let mut dyno = before.app.dyno(&id).unwrap().clone();
+    dyno.address = dyno.address.filter(|_| state.is_some());
+    world.app.adopt(dyno, state, world.now);
+    world.tell();
+    (world, id)
+}
+
+fn running(up: Option<Millis>) -> State {
+    State { stage: Told::Running { address: "10.0.0.2".parse().unwrap() }, begun: true, up, lines: 0 }
+}
+
+#[test]
+fn a_web_dyno_that_boots_has_its_time_from_its_adoption_on() {
+    let (mut world, id) = an_hour_later(Some(&running(None)));
+    assert_eq!((world.news().len(), world.again), (0, Some(world.now + 60_000)));
+    world.now += 59_999;
+    world.advance(&id);
+    world.settle();
+    assert_eq!(world.routed.dynos, BTreeSet::from([id]));
+    assert_eq!(world.states(), ["web.1 v1 up"]);
+
+    let (mut world, id) = an_hour_later(Some(&running(None)));
+    world.now += 60_000;
+    world.plan();
+    assert_eq!(world.real[&id].0, Real::Stopping);
+}
+
+#[test]
+fn a_supervisor_that_is_silent_for_a_while_says_nothing_against_its_dyno() {
+    let (mut world, id) = an_hour_later(None);
+    world.now += 600_000;
+    world.plan();
+    assert_eq!(world.news().len(), 0);
+    // It was up all the time.
+    world.event(Event::Started(id.clone(), address(), Some(5)));
+    let report = world.app.reports().next().unwrap();
+    assert_eq!((report.state, report.since, report.address), (DynoState::Up, 5, Some(address())));
+    world.settle();
+    assert_eq!(world.routed.dynos, BTreeSet::from([id]));
+
+    // It was not: from now on its time counts.
+    for news in [|id| Event::Launched(id), |id| Event::Started(id, address(), None)] {
+        let (mut world, id) = an_hour_later(None);
+        world.event(news(id));
+        assert_eq!((world.news().len(), world.again), (0, Some(world.now + 60_000)));
+    }
 }
 
 #[test]
@@ -674,7 +790,7 @@ fn a_phase_that_went_well_is_not_run_again_by_the_next_agent() {
     other.tell();
     let mut next = App::new("app");
     let stage = Told::Ended(End { status: Some(0), ..End::default() });
-    next.adopt(dyno, &State { stage, up: Some(1), lines: 0 }, 1);
+    next.adopt(dyno, Some(&State { stage, begun: true, up: Some(1), lines: 0 }), 1);
     assert!(next.remembers_phase(2));
     next.want(app(None, Some(candidate)));
     let plan = next.plan(2, &TIMES, &mut || "x".into());
@@ -698,13 +814,50 @@ fn a_switch_that_is_refused_is_tried_again_and_one_too_late_waits_for_news() {
     assert_eq!(world.states(), ["web.1 v1 up"]);
 }
 
+#[test]
+fn a_switch_whose_answer_was_lost_is_made_again_whatever_should_be_by_then() {
+    // An app that falls asleep and wakes.
+    let mut world = World::settled(app(Some(release(1, &[("web", 1)], 1)), None));
+    let before = world.routed.clone();
+    world.api.asleep = true;
+    world.tell();
+    world.answer_to(false, true);
+    assert!(world.routed.dynos.is_empty());
+    world.api.asleep = false;
+    world.settle();
+    assert_eq!(world.routed, before);
+    assert_eq!(count(&world.log, "start") + count(&world.log, "stop"), 0, "{:?}", world.log);
+
+    // A dyno that the API has heard of, and that is not wanted any more.
+    world.api.current = Some(release(1, &[("web", 2)], 1));
+    world.tell();
+    let second = world.id("web.2", 1);
+    (0..3).for_each(|_| world.advance(&second));
+    world.answer_to(false, true);
+    assert!(world.routed.dynos.contains(&second));
+    world.api.current = Some(release(1, &[("web", 1)], 1));
+    world.settle();
+    assert_eq!(world.routed, before);
+
+    // The last one crashes, and what was asked for then is not known to have been done.
+    world.may_be_empty = true;
+    let first = world.id("web.1", 1);
+    world.end(&first, Some(1));
+    world.answer(true);
+    world.now += 1000;
+    world.plan();
+    assert!(world.switching.as_ref().unwrap().dynos.is_empty(), "{:?}", world.switching);
+}
+
 /// What a test may do to the world.
 #[derive(Clone, Debug)]
 enum Step {
     Advance(usize),
     Crash(usize),
+    NoRoom(usize),
     Answer {
         refuse: bool,
+        lost: bool,
     },
     Tell,
     /// Later news, which come late or never.
@@ -719,7 +872,9 @@ fn step(crashes: bool) -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => (0..8_usize).prop_map(Step::Advance),
         if crashes { 2 } else { 0 } => (0..8_usize).prop_map(Step::Crash),
-        4 => prop::bool::weighted(0.2).prop_map(|refuse| Step::Answer { refuse }),
+        if crashes { 1 } else { 0 } => (0..8_usize).prop_map(Step::NoRoom),
+        4 => (prop::bool::weighted(0.2), prop::bool::weighted(0.1))
+            .prop_map(|(refuse, lost)| Step::Answer { refuse, lost }),
         4 => Just(Step::Tell),
         2 => (0..4_u32, 0..3_u32).prop_map(|(web, worker)| Step::Formation(web, worker)),
         2 => Just(Step::Restart),
@@ -742,7 +897,8 @@ fn play(steps: Vec<Step>, crashes: bool) {
         match step {
             Step::Advance(index) => ids.get(index).into_iter().for_each(|id| world.advance(id)),
             Step::Crash(index) => ids.get(index).into_iter().for_each(|id| world.end(id, Some(1))),
-            Step::Answer { refuse } => world.answer(refuse),
+            Step::NoRoom(index) => ids.get(index).into_iter().for_each(|id| world.find_no_room(id)),
+            Step::Answer { refuse, lost } => world.answer_to(refuse, lost),
             Step::Tell => world.tell(),
             Step::Formation(web, worker) => formation = (web, worker),
             Step::Restart => generation += 1,

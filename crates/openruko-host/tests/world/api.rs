@@ -34,6 +34,8 @@ pub(crate) struct Known {
     pub(crate) down: bool,
     /// Reports of dynos of this name are wrong.
     pub(crate) refuses: Option<&'static str>,
+    /// Its database was put back: who asks what has changed is to start over.
+    pub(crate) put_back: bool,
     /// Calls of each kind.
     pub(crate) calls: BTreeMap<String, usize>,
 }
@@ -229,7 +231,7 @@ impl FakeApi {
         };
         let (after, until) = (number("after"), Instant::now() + Duration::from_secs(number("wait_seconds")));
         let mut known = self.lock();
-        while known.revision <= after && !known.down {
+        while known.revision <= after && !known.down && !known.put_back {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -238,6 +240,9 @@ impl FakeApi {
         }
         if known.down {
             return None;
+        }
+        if std::mem::take(&mut known.put_back) && after > 0 {
+            return Some((410, r#"{"id":"start_over","message":"no such revision"}"#.to_owned()));
         }
         let apps = known.apps.values().filter(|app| app.revision > after).cloned().collect();
         let gone = known.gone.iter().filter(|(_, at)| **at > after).map(|(id, _)| id.clone()).collect();

@@ -28,7 +28,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(30);
 pub(crate) struct Node {
     pub(crate) dir: TempDir,
     pub(crate) api: FakeApi,
-    container_command: Vec<String>,
+    pub(crate) container_command: Vec<String>,
     /// More lines of `[host]`, then other tables.
     more: String,
     /// Who runs the agent; none: who runs the tests.
