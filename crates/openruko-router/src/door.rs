@@ -20,6 +20,7 @@ use crate::exchange::exchange;
 use crate::fields::Arrival;
 use crate::head::BadHead;
 use crate::page::Page;
+use crate::pump::STREAM_BACKLOG;
 use crate::router::{Router, stopped};
 use crate::tls::{Tls, is_h2};
 use crate::wire::Wire;
@@ -46,8 +47,8 @@ const OF_ONE: usize = 1024;
 /// The most streams of an HTTP/2 connection at a time.
 const STREAMS: u32 = 100;
 
-/// What a client may send on each stream before it was taken, in bytes.
-const WINDOW: u32 = 256 << 10;
+/// What a client may send on each stream before it was taken, in bytes; and on all streams of a connection.
+const WINDOW: (u32, u32) = (128 << 10, 512 << 10);
 
 /// The most streams of an HTTP/2 connection that are refused before it is closed.
 const BAD_STREAMS: u32 = 32;
@@ -286,15 +287,18 @@ impl Connection {
         let mut options = default_h2_options();
         let header_bytes = u32::try_from(self.router().settings.header_bytes).unwrap_or(u32::MAX);
         options.max_header_list_size(header_bytes).max_concurrent_streams(STREAMS);
-        options.initial_window_size(WINDOW).initial_connection_window_size(4 * WINDOW);
+        options.initial_window_size(WINDOW.0).initial_connection_window_size(WINDOW.1);
+        options.max_send_buffer_size(STREAM_BACKLOG);
         let until = self.since + HEAD;
-        let Ok(Ok(mut conn)) = timeout_at(until, handshake(Box::new(wire), Some(options))).await else {
+        let Ok(Ok(mut conn)) = timeout_at(until, handshake(Box::new(wire.clone()), Some(options))).await
+        else {
             return;
         };
         let digest = Arc::new(Digest::default());
         let mut stopping = self.router().stopping.subscribe();
         let mut streams = JoinSet::new();
         let (mut idle_since, mut bad, mut leaving) = (Instant::now(), 0, false);
+        let mut look = Instant::now() + self.router().settings.rolling;
         loop {
             tokio::select! {
                 biased;
@@ -322,9 +326,18 @@ impl Connection {
                     conn.graceful_shutdown();
                 }
                 () = sleep_until(idle_since + self.idle()), if streams.is_empty() => break,
+                // A stream may have ended for its request long before the client takes what is kept of the answer.
+                () = sleep_until(look) => {
+                    let patience = self.router().settings.rolling.saturating_sub(wire.stuck());
+                    if patience.is_zero() {
+                        tracing::debug!(peer = %self.peer, "takes nothing");
+                        break;
+                    }
+                    look = Instant::now() + patience;
+                }
             }
         }
-        drop(conn);
+        drop((conn, wire));
         // What is still open learns from its stream that the connection is no more.
         while streams.join_next().await.is_some() {}
     }

@@ -22,6 +22,9 @@ use crate::wire::Wire;
 /// While so many bytes wait to be written, nothing more is read for them.
 const BACKLOG: usize = 64 << 10;
 
+/// How much of an answer is kept for each stream of an HTTP/2 connection: of these there are many.
+pub(crate) const STREAM_BACKLOG: usize = 16 << 10;
+
 /// The most answers of the kind `103 Early Hints` before the final one.
 const HINTS: u32 = 16;
 
@@ -213,7 +216,15 @@ impl Pump<'_> {
         Ok(())
     }
 
-    async fn pass_on(&mut self, bytes: Bytes) -> Step {
+    async fn pass_on(&mut self, mut bytes: Bytes) -> Step {
+        // What is kept of a large piece would keep all of it.
+        while self.client.is_none() && bytes.len() > STREAM_BACKLOG {
+            self.write(Bytes::copy_from_slice(&bytes.split_to(STREAM_BACKLOG))).await?;
+        }
+        self.write(bytes).await
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Step {
         let written = self.session.write_response_body(bytes, false);
         match tokio::time::timeout(self.rolling, written).await {
             Ok(Ok(())) => Ok(()),

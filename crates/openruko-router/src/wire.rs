@@ -64,6 +64,8 @@ struct State {
     written: u64,
     /// By the coarse clock.
     moved: Duration,
+    /// Since when the socket takes nothing of what is flushed, by that clock.
+    stuck: Option<Duration>,
 }
 
 enum Io {
@@ -93,6 +95,7 @@ impl Wire {
             read: 0,
             written: 0,
             moved: clock::now(),
+            stuck: None,
         };
         Self(Arc::new(Shared { id, state: Mutex::new(state) }))
     }
@@ -119,6 +122,11 @@ impl Wire {
     /// When bytes moved the last time, in either direction, by the coarse clock.
     pub(crate) fn moved(&self) -> Duration {
         self.state().moved
+    }
+
+    /// How long the socket has taken nothing of what was to be flushed; nothing, while nothing waits for it.
+    pub(crate) fn stuck(&self) -> Duration {
+        self.state().stuck.map_or(Duration::ZERO, |since| clock::now().saturating_sub(since))
     }
 
     /// Puts bytes back that were read too much.
@@ -382,6 +390,10 @@ impl State {
         self.moved = clock::now();
     }
 
+    fn note_stuck(&mut self, pending: bool) {
+        self.stuck = if pending { self.stuck.or_else(|| Some(clock::now())) } else { None };
+    }
+
     fn poll_write_some(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let count = ready!(self.io.poll_write(cx, bytes))?;
         if count == 0 {
@@ -428,7 +440,9 @@ impl AsyncWrite for Wire {
             return Poll::Ready(Ok(bytes.len()));
         }
         if state.flushes {
-            return state.poll_write_some(cx, bytes);
+            let written = state.poll_write_some(cx, bytes);
+            state.note_stuck(written.is_pending());
+            return written;
         }
         if state.outbound.is_empty()
             && bytes.len() >= DIRECT
@@ -442,7 +456,12 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.state();
-        if state.flushes { state.poll_drained(cx) } else { Poll::Ready(Ok(())) }
+        if state.flushes {
+            let flushed = state.poll_drained(cx);
+            state.note_stuck(flushed.is_pending());
+            return flushed;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
