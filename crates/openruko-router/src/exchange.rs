@@ -28,7 +28,7 @@ use crate::wire::Wire;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// How long a client may take to read a page of the router.
+/// How long a client may take to read a page of the router, or the last that is said on a connection.
 const PAGE: Duration = Duration::from_secs(10);
 
 /// How long a client may take to read what there is of an answer that broke off.
@@ -320,11 +320,13 @@ async fn finish(mut session: Box<ServerSession>, client: Option<&Wire>, good: bo
     session.set_total_drain_timeout(Some(REST));
     let rest = !session.is_body_done();
     let reusable = session.finish().await.ok().flatten();
-    wire.drained().await.ok()?;
+    if wire.backlog() > 0 {
+        tokio::time::timeout(PAGE, wire.drained()).await.ok()?.ok()?;
+    }
     match reusable {
         Some(reusable) => Some(reusable.into_parts().1.unwrap_or_default()),
         None => {
-            let _ = wire.close().await;
+            let _ = tokio::time::timeout(PAGE, wire.close()).await;
             if rest {
                 let _ = tokio::time::timeout(REST, wire.linger(REST_BYTES)).await;
             }

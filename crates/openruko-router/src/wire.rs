@@ -109,9 +109,11 @@ impl Wire {
         self.state().flushes = true;
     }
 
-    /// How many bytes wait to be written.
+    /// How many bytes wait to be written; those that TLS has encrypted already count as one, since it does not say how
+    /// many they are: 64 KiB at most.
     pub(crate) fn backlog(&self) -> usize {
-        self.state().outbound.len()
+        let state = self.state();
+        state.outbound.len() + usize::from(state.io.holds_back())
     }
 
     /// How many bytes came over the network.
@@ -306,6 +308,14 @@ impl Io {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Whether something that was written has still to be flushed.
+    fn holds_back(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.wants_write(),
         }
     }
 
@@ -516,3 +526,60 @@ impl GetSocketDigest for Wire {
 
 #[async_trait]
 impl Peek for Wire {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{setsockopt, sockopt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+
+    /// Both ends of a connection with TLS; the socket of the first takes little.
+    async fn tls() -> (Wire, client::TlsStream<TcpStream>) {
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let certificate = CertificateDer::from(made.cert.der().to_vec());
+        let provider = Arc::new(ring::default_provider());
+        let server = ServerConfig::builder_with_provider(provider.clone());
+        let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let server = server.with_single_cert(vec![certificate.clone()], key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let client =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let client = client.with_root_certificates(roots).with_no_client_auth();
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        setsockopt(&ours, sockopt::SndBuf, &(16 << 10)).unwrap();
+        let (acceptor, connector) =
+            (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(Arc::new(client)));
+        let name = "a.test".try_into().unwrap();
+        let (ours, theirs) = tokio::join!(acceptor.accept(ours), connector.connect(name, theirs));
+        (Wire::tls(ours.unwrap()), theirs.unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_tls_has_encrypted_and_the_socket_did_not_take_is_backlog() {
+        let (wire, mut theirs) = tls().await;
+        let mut sent = 0;
+        while wire.backlog() < 1 << 10 {
+            wire.put(&[b'x'; 1000]);
+            sent += 1000;
+            wire.drained_in_part().await.unwrap();
+            let all = std::pin::pin!(wire.drained()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+            assert_eq!(all, wire.backlog() == 0, "after {sent} bytes");
+        }
+        let reading = tokio::spawn(async move {
+            let mut all = vec![0; sent];
+            tokio::io::AsyncReadExt::read_exact(&mut theirs, &mut all).await.unwrap();
+        });
+        wire.drained().await.unwrap();
+        assert_eq!(wire.backlog(), 0);
+        reading.await.unwrap();
+    }
+}
