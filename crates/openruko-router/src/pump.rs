@@ -67,7 +67,7 @@ struct Flow {
     /// When something was passed on the last time that the connections do not tell of: a client may have many requests
     /// on one. By the coarse clock.
     moved: Duration,
-    /// When the request was whole, by that clock.
+    /// When the request was whole, or the dyno last said that it works on it, by that clock.
     ended: Duration,
 }
 
@@ -86,6 +86,8 @@ type Step<T = ()> = Result<T, Code>;
 impl Pump<'_> {
     /// Passes on what there is, to the end.
     pub(crate) async fn run(mut self) -> Ended {
+        let now = clock::now();
+        self.wire.bound_head(self.head_bytes);
         let mut flow = Flow {
             request_done: false,
             deaf: false,
@@ -96,8 +98,8 @@ impl Pump<'_> {
             leaving: false,
             hints: 0,
             heard: self.wire.read(),
-            moved: clock::now(),
-            ended: Duration::ZERO,
+            moved: now,
+            ended: now,
         };
         let code = self.flow(&mut flow).await.err();
         let status = self.session.response_written().map(|head| head.status.as_u16());
@@ -245,8 +247,11 @@ impl Pump<'_> {
             if flow.hints > HINTS {
                 return Err(Code::BadAnswer);
             }
+            self.wire.bound_head(self.head_bytes);
+            flow.ended = clock::now();
             return if knows { self.write_head(head).await } else { Ok(()) };
         }
+        self.wire.end_head();
         if switches && !self.facts.websocket {
             return Err(Code::BadAnswer);
         }
@@ -292,6 +297,9 @@ impl Pump<'_> {
     /// What it means that the answer broke off.
     fn broken(&self, flow: &Flow, error: &BError) -> Code {
         tracing::debug!(%error, "the answer of a dyno broke off");
+        if self.wire.has_endless_head() {
+            return Code::BadAnswer;
+        }
         if !is_end(error) {
             return if flow.answered { Code::Interrupted } else { Code::BadAnswer };
         }
@@ -307,7 +315,8 @@ impl Pump<'_> {
             return (moved + self.rolling, if waits_for_client { Code::ClientIdle } else { Code::Idle });
         }
         if flow.request_done || flow.deaf || self.wire.backlog() > 0 {
-            return (self.wire.moved().max(flow.ended) + self.first_byte, Code::Timeout);
+            // What it says does not count, or it could say a head for ever.
+            return (self.wire.wrote().max(flow.ended) + self.first_byte, Code::Timeout);
         }
         (moved + self.rolling, Code::ClientIdle)
     }

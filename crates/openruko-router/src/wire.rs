@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -41,12 +42,17 @@ const AHEAD: usize = 64 << 10;
 /// Larger pieces go to the socket at once.
 const DIRECT: usize = 16 << 10;
 
+/// No head is read that has a bound.
+const NO_HEAD: usize = usize::MAX;
+
 /// A connection. Clones are the same connection.
 #[derive(Clone)]
 pub(crate) struct Wire(Arc<Shared>);
 
 struct Shared {
     id: UniqueIDType,
+    /// How much a session may read of a head; [`NO_HEAD`], while it reads none.
+    head_left: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -64,6 +70,8 @@ struct State {
     written: u64,
     /// By the coarse clock.
     moved: Duration,
+    /// When bytes were last written, by that clock.
+    wrote: Duration,
     /// Since when the socket takes nothing of what is flushed, by that clock.
     stuck: Option<Duration>,
 }
@@ -85,7 +93,7 @@ impl Wire {
     }
 
     fn new(id: UniqueIDType, io: Io) -> Self {
-        let (inbound, outbound) = (BytesMut::new(), BytesMut::new());
+        let (inbound, outbound, now) = (BytesMut::new(), BytesMut::new(), clock::now());
         let state = State {
             io,
             inbound,
@@ -94,10 +102,11 @@ impl Wire {
             muted: false,
             read: 0,
             written: 0,
-            moved: clock::now(),
+            moved: now,
+            wrote: now,
             stuck: None,
         };
-        Self(Arc::new(Shared { id, state: Mutex::new(state) }))
+        Self(Arc::new(Shared { id, head_left: AtomicUsize::new(NO_HEAD), state: Mutex::new(state) }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -124,6 +133,26 @@ impl Wire {
     /// When bytes moved the last time, in either direction, by the coarse clock.
     pub(crate) fn moved(&self) -> Duration {
         self.state().moved
+    }
+
+    /// When bytes were last written, by that clock.
+    pub(crate) fn wrote(&self) -> Duration {
+        self.state().wrote
+    }
+
+    /// From now on a session reads a head of so many bytes at most, and of what follows it no more than comes with it.
+    pub(crate) fn bound_head(&self, max_bytes: usize) {
+        self.0.head_left.store(max_bytes, Ordering::Relaxed);
+    }
+
+    /// The head was read.
+    pub(crate) fn end_head(&self) {
+        self.0.head_left.store(NO_HEAD, Ordering::Relaxed);
+    }
+
+    /// Whether a session has read as much as a head may have, and there was no end of it.
+    pub(crate) fn has_endless_head(&self) -> bool {
+        self.0.head_left.load(Ordering::Relaxed) == 0
     }
 
     /// How long the socket has taken nothing of what was to be flushed; nothing, while nothing waits for it.
@@ -410,7 +439,8 @@ impl State {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.written += count as u64;
-        self.moved = clock::now();
+        self.wrote = clock::now();
+        self.moved = self.wrote;
         Poll::Ready(Ok(count))
     }
 
@@ -435,9 +465,16 @@ impl AsyncRead for Wire {
             state.inbound.advance(count);
             return Poll::Ready(Ok(()));
         }
+        let head_left = self.0.head_left.load(Ordering::Relaxed);
+        if head_left == 0 {
+            return Poll::Ready(Err(io::Error::other("a head without end")));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut state.io).poll_read(cx, buf))?;
         let count = buf.filled().len() - before;
+        if head_left != NO_HEAD {
+            self.0.head_left.store(head_left.saturating_sub(count), Ordering::Relaxed);
+        }
         state.note_read(count);
         Poll::Ready(Ok(()))
     }

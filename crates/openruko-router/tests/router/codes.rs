@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use ruko_api_types::log::LogSource;
@@ -174,6 +174,43 @@ fn an_answer_with_too_large_a_head() {
     });
     let world = World::shop(vec![routed(1, dyno.address)]);
     expect(&world, "H17", "Poorly formatted HTTP response", 503);
+}
+
+#[test]
+fn a_head_without_end() {
+    let (sender, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    // Each hint may be as long as a head.
+    let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(40_000));
+    let dyno = after_request(move |stream| {
+        let _ = stream.write_all(hint.repeat(2).as_bytes());
+        let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(80_000)).as_bytes());
+        let _ = gate.lock().unwrap().recv();
+    });
+    let world = World::with("first_byte_seconds = 60\n");
+    world.put(RoutedApp { dynos: vec![routed(1, dyno.address)], ..app("shop", &["shop.test"]) });
+    let mut client = world.client();
+    client.get("shop.test", "/x");
+    let statuses = [(); 3].map(|()| client.head().unwrap().status);
+    assert_eq!(statuses, [103, 103, 503]);
+    logged(&world, "H17", "Poorly formatted HTTP response", 503);
+    drop(sender);
+}
+
+#[test]
+fn a_dyno_that_says_its_head_byte_by_byte() {
+    let (sender, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let dyno = after_request(move |stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
+        let gate = gate.lock().unwrap();
+        while gate.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout)
+            && stream.write_all(b"x").is_ok()
+        {}
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    expect(&world, "H12", "Request timeout", 503);
+    drop(sender);
 }
 
 #[test]
