@@ -218,17 +218,20 @@ pub(crate) fn to_dyno(
 }
 
 /// Whether a field of the client's goes on to the dyno: not if it is for one hop, nor if the router says it itself.
+/// To programs that make variables of fields, as CGI does (RFC 3875, section 4.1.18), `_` is the same as `-`.
 fn is_for_dyno(name: &[u8]) -> bool {
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    let same = |byte: u8, other: u8| byte.eq_ignore_ascii_case(&other) || (byte == b'_' && other == b'-');
+    let is = |other: &str| name.iter().zip(other.bytes()).all(|(byte, other)| same(*byte, other));
     // The length tells most fields from these.
     match name.len() {
         2 => !is("te"),
         7 => !is("trailer") && !is("upgrade"),
         10 => !is("connection") && !is("keep-alive"),
         12 => !is("x-request-id"),
+        14 => name[7] != b'_' || !is("content-length"),
         15 => !is("x-forwarded-for") && !is("x-request-start"),
         16 => !is("x-forwarded-host") && !is("x-forwarded-port") && !is("proxy-connection"),
-        17 => !is("x-forwarded-proto"),
+        17 => !is("x-forwarded-proto") && (name[8] != b'_' || !is("transfer-encoding")),
         18 => !is("proxy-authenticate"),
         19 => !is("proxy-authorization"),
         _ => true,
@@ -473,6 +476,25 @@ mod tests {
         assert_eq!(sent(&said, true).all("x-forwarded-proto"), "https");
         assert_eq!(sent(&said, true).all("x-forwarded-port"), "443");
         assert_eq!(sent(&said, true).all("x-forwarded-host"), "b");
+    }
+
+    #[test]
+    fn what_the_router_says_cannot_be_said_with_underscores() {
+        let said = [
+            ("Host", "a"),
+            ("X_Forwarded_Proto", "https"),
+            ("X-Forwarded_For", "1.2.3.4"),
+            ("x_request_id", "0123456789-abcdef_XYZ"),
+            ("Content_Length", "7"),
+            ("Transfer_Encoding", "chunked"),
+            ("Content-Length", "0"),
+            ("X_Own", "kept"),
+        ];
+        let to = sent(&said, true);
+        for (name, _) in &said[1..6] {
+            assert_eq!(to.all(name), "", "{name}");
+        }
+        assert_eq!((to.all("content-length").as_str(), to.all("x_own").as_str()), ("0", "kept"));
     }
 
     #[test]
