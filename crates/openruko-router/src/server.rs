@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::door::{Door, room};
+use crate::door::{Door, room, streams};
 use crate::follow::{follow, keep, load, write};
 use crate::router::Router;
 use crate::settings::Settings;
@@ -70,8 +70,11 @@ async fn serve(mut settings: Settings, places: usize, upgrade: bool) -> Result<E
 
     let listening = sockets.describe();
     let handed = sockets.offer(&settings.state_file)?;
-    let room = room(places);
-    let door = |tls| Arc::new(Door { router: router.clone(), tls, room: room.clone(), places });
+    let (room, streams) = (room(places), streams(places));
+    let door = |tls| {
+        let (router, room, streams) = (router.clone(), room.clone(), streams.clone());
+        Arc::new(Door { router, tls, room, streams, places })
+    };
     let mut doors = JoinSet::new();
     doors.spawn(vital(door(None).keep_open(sockets.http)));
     if let (Some(tls), Some(listener)) = (tls, sockets.https) {

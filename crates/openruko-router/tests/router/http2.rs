@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::{Condvar, Mutex};
 
 use ruko_api_types::router::RoutedApp;
 
@@ -68,5 +70,39 @@ fn clients_that_read_nothing_cost_little_memory_and_are_cut_off() {
     assert!(more < 120 << 10, "{more} KiB");
     eventually("the end of the connections", || {
         world.router.metric("openruko_router_connections") == Some(0.0)
+    });
+}
+
+#[test]
+fn one_client_does_not_take_every_place_of_an_app() {
+    let held = std::sync::Arc::new((Mutex::new(true), Condvar::new()));
+    let gate = held.clone();
+    let dyno = Dyno::start(move |request| {
+        if request.line.contains("/wait") {
+            drop(gate.1.wait_while(gate.0.lock().unwrap(), |held| *held).unwrap());
+        }
+        answer("200 OK", "yes")
+    });
+    let world = shop(&dyno, "first_byte_seconds = 60\nrolling_seconds = 60\ndyno_requests = 550\n");
+    let mut clients: Vec<_> = (0..6).map(|_| Deaf::connect(world.router.http)).collect();
+    for client in &mut clients {
+        (0..STREAMS).for_each(|number| client.get(number, "/wait"));
+    }
+    let refused = || world.router.metric("openruko_router_connections_refused_total");
+    eventually("as many as one may have", || dyno.accepted() == 512 && refused() == Some(88.0));
+    // Whoever else comes is served.
+    let other = Command::new("curl")
+        .args(["--silent", "--http2-prior-knowledge", "--interface", "127.0.0.2"])
+        .args(["--max-time", "30", "--header", "Host: shop.test"])
+        .arg(format!("http://{}/", world.router.http))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&other.stdout), "yes");
+    *held.0.lock().unwrap() = false;
+    held.1.notify_all();
+    eventually("room again", || {
+        let mut client = Deaf::connect(world.router.http);
+        client.get(0, "/");
+        world.api.lines_with("path=\"/\"") > 1
     });
 }
