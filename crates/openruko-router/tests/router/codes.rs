@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -148,6 +149,38 @@ fn a_dyno_that_hangs_up() {
     let dyno = after_request(|stream| stream.shutdown(Shutdown::Both).unwrap());
     let world = World::shop(vec![routed(1, dyno.address)]);
     expect(&world, "H13", "Connection closed without response", 503);
+}
+
+#[test]
+fn a_dyno_that_dies_over_a_request_does_not_get_it_again() {
+    let (sender, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    // The second request on a connection is too much, after a while of work.
+    let dyno = Dyno::raw(move |stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut stream = stream;
+        for number in 0..2 {
+            if Request::read(&mut reader).is_none() {
+                return;
+            }
+            count.fetch_add(1, Ordering::SeqCst);
+            if number == 0 {
+                stream.write_all(&answer("200 OK", "yes")).unwrap();
+            }
+        }
+        let _ = gate.lock().unwrap().recv_timeout(Duration::from_millis(500));
+        let _ = stream.shutdown(Shutdown::Both);
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    // On one connection, since the next request on it comes when the dyno's is free again.
+    let mut client = world.client();
+    assert_eq!(client.get("shop.test", "/").answer().text(), "yes");
+    assert_eq!(client.get("shop.test", "/x").answer().status, 503);
+    logged(&world, "H13", "Connection closed without response", 503);
+    assert_eq!((asked.load(Ordering::SeqCst), dyno.accepted()), (2, 1));
+    drop(sender);
 }
 
 #[test]
