@@ -247,6 +247,26 @@ fn a_dyno_that_says_its_head_byte_by_byte() {
 }
 
 #[test]
+fn a_connection_field_of_a_thousand_names() {
+    let names = |count| (0..count).map(|number| format!("x{number}")).collect::<Vec<_>>().join(",");
+    let many = names(1000);
+    let dyno = Dyno::start(move |request| {
+        let names = if request.line.contains("/x") { &many } else { "x-one" };
+        format!("HTTP/1.1 200 OK\r\nConnection: {names}\r\nX-One: 1\r\nContent-Length: 0\r\n\r\n")
+            .into_bytes()
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    let ask = |names: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: {names}\r\n\r\n");
+        world.client().send(head).answer()
+    };
+    assert_eq!(ask(&names(1000)).status, 400);
+    let answer = ask(&names(32));
+    assert_eq!((answer.status, answer.field("x-one")), (200, String::new()));
+    expect(&world, "H17", "Poorly formatted HTTP response", 503);
+}
+
+#[test]
 fn a_dyno_that_stops_in_the_midst_of_a_head() {
     let dyno = after_request(|stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-").unwrap();
