@@ -131,6 +131,23 @@ fn one_client_cannot_take_every_connection() {
     open.iter_mut().for_each(|stream| drop(ask(stream, "/name", "")));
 }
 
+#[test]
+fn a_hangup_is_no_end() {
+    let runtime = Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    let mut stop = std::pin::pin!(ruko_http::told_to_stop().unwrap());
+    let send = |signal: &str| {
+        let pid = std::process::id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &*pid]).status().unwrap().success());
+    };
+    send("-HUP");
+    let at_once = async { tokio::time::timeout(Duration::ZERO, stop.as_mut()).await };
+    assert!(runtime.block_on(at_once).is_err());
+    send("-TERM");
+    let soon = async { tokio::time::timeout(Duration::from_secs(20), stop.as_mut()).await };
+    runtime.block_on(soon).unwrap();
+}
+
 /// A connection from another address of the loopback.
 fn connect_from(runtime: &Runtime, from: &str, address: SocketAddr) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
