@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::door::{Door, room, streams};
 use crate::follow::{follow, keep, load, write};
-use crate::router::Router;
+use crate::router::{Router, stopped};
 use crate::settings::Settings;
 use crate::sockets::{Sockets, Taken};
 use crate::tls::Tls;
@@ -129,9 +129,12 @@ fn watch_certificates(tls: Option<Tls>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Until the program is to end: another one may have the same socket, and be asked on it.
 async fn serve_metrics(router: Arc<Router>, listener: TcpListener) {
+    let mut stopping = router.stopping.subscribe();
     let pages = Pages::new().route("/metrics", get(move || async move { router.metrics.text(&router) }));
-    if let Err(error) = axum::serve(listener, pages).await {
+    let served = axum::serve(listener, pages);
+    if let Err(error) = served.with_graceful_shutdown(async move { stopped(&mut stopping).await }).await {
         tracing::error!(%error, "metrics are served no more");
     }
 }
