@@ -31,7 +31,7 @@ preserved = $(subst $(empty) $(empty),$(comma),$(strip $(CLOSED_NETWORK)))
 ROOT  := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=$(preserved))
 
 # What runs: containers, the network for them, git over ssh.
-RUN_PACKAGES   = lxc uidmap nftables iproute2 e2fsprogs squashfs-tools mmdebstrap openssh-server openssh-client \
+RUN_PACKAGES   = lxc uidmap nftables conntrack iproute2 e2fsprogs squashfs-tools mmdebstrap openssh-server openssh-client \
   git sudo
 # What builds find in a container, since it shares the host's /usr.
 STACK_PACKAGES = bash build-essential ca-certificates coreutils curl gzip jq openssl python3 python3-dev \

@@ -143,9 +143,10 @@ lay_out_over() { # STACK USER DIRECTORIES PASSWD-LINES
 	write_etc "$2" "$4" "${users:+$users$newline}" "${groups:+$groups$newline}"
 }
 
-# The entries of a passwd or group file that have neither a name nor an id that is ours.
+# The entries of a passwd or group file that have neither a name nor an id that is ours. A link in an image would lead
+# to the host's files.
 others() { # FILE
-	[ -r "$1" ] || return 0
+	[ -f "$1" ] && [ ! -L "$1" ] && [ ! -L "${1%/*}" ] || return 0
 	while IFS= read -r line || [ -n "$line" ]; do
 		id=${line#*:*:}
 		case ${line%%:*}:${id%%:*} in

@@ -1,7 +1,8 @@
 //! Who may do what, and what a stranger learns.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::process::Command;
 
 use openruko_tests::{Developer, PlainSshd, World};
 
@@ -13,6 +14,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("access::only_git_is_served", only_git_is_served),
     ("access::login_without_a_command_is_greeted", login_without_a_command_is_greeted),
     ("access::all_keys_are_kept_in_a_file_that_opens", all_keys_are_kept_in_a_file_that_opens),
+    (
+        "access::file_of_keys_is_written_as_whoever_owns_its_place",
+        file_of_keys_is_written_as_whoever_owns_its_place,
+    ),
     ("access::collaborator_may_push_until_removed", collaborator_may_push_until_removed),
     ("access::removed_key_no_longer_opens", removed_key_no_longer_opens),
 ];
@@ -93,7 +98,7 @@ fn all_keys_are_kept_in_a_file_that_opens(world: &World) {
     let link = scratch.path().join("authorized_keys");
     fs::write(&real, "ssh-rsa AAAAB3foreign root@elsewhere\r\nno-pty ssh-rsa AAAAB3unterminated").unwrap();
     fs::set_permissions(&real, fs::Permissions::from_mode(0o604)).unwrap();
-    std::os::unix::fs::symlink(&real, &link).unwrap();
+    symlink(&real, &link).unwrap();
     let run = || {
         let out = world
             .program("libexec/openruko/openruko-serve")
@@ -133,6 +138,56 @@ fn all_keys_are_kept_in_a_file_that_opens(world: &World) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let mode = |path: &str| fs::metadata(home.join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(".ssh"), mode(".ssh/authorized_keys")), (0o700, 0o600));
+}
+
+/// Whoever can write to the directory can put links and pipes there: root must not be led by them.
+fn file_of_keys_is_written_as_whoever_owns_its_place(world: &World) {
+    const NOBODY: u32 = 65534;
+    let scratch = world.scratch();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let of_root = scratch.path().join("of-root");
+    fs::create_dir(&of_root).unwrap();
+    let home = |name: &str, set_up: &dyn Fn(&std::path::Path)| {
+        let home = scratch.path().join(name);
+        fs::create_dir(&home).unwrap();
+        set_up(&home);
+        for path in
+            [home.join(".ssh"), home.clone()].iter().filter(|path| path.is_dir() && !path.is_symlink())
+        {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let serve = world.program("libexec/openruko/openruko-serve");
+        let mut within = Command::new("timeout");
+        within.arg("20").arg(serve.get_program()).args(serve.get_args()).env("HOME", &home);
+        (home, within.args(["keys", "--all"]).output().unwrap())
+    };
+
+    let (made, out) = home("nothing-there", &|_| {});
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    for path in [".ssh", ".ssh/authorized_keys", ".ssh/authorized_keys.openruko-lock"] {
+        let meta = fs::metadata(made.join(path)).unwrap();
+        assert_eq!((meta.uid(), meta.mode() & 0o077), (NOBODY, 0), "{path}");
+    }
+
+    let lock = |home: &std::path::Path| {
+        fs::create_dir(home.join(".ssh")).unwrap();
+        home.join(".ssh/authorized_keys.openruko-lock")
+    };
+    let led = [
+        home("lock-is-a-link", &|home| symlink(of_root.join("made"), lock(home)).unwrap()),
+        home("directory-is-a-link", &|home| symlink(&of_root, home.join(".ssh")).unwrap()),
+        home("lock-is-a-pipe", &|home| {
+            let pipe = lock(home);
+            assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            chown(&pipe, Some(NOBODY), Some(NOBODY)).unwrap();
+        }),
+    ];
+    for (home, out) in led {
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{}: {said}", home.display());
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert_eq!(fs::read_dir(&of_root).unwrap().count(), 0, "root was led there");
 }
 
 fn collaborator_may_push_until_removed(world: &World) {

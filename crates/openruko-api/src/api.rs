@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) files_due: AtomicBool,
     /// When that was asked for last.
     pub(crate) files_listed: AtomicI64,
+    /// When the router told last who asks for which app; 0: not since the API began.
+    pub(crate) activity_told: AtomicI64,
     /// There is something to be told to webhooks.
     pub(crate) webhooks_due: Notify,
     /// Places for those who read logs: each holds a connection for long.
@@ -110,6 +112,7 @@ impl Api {
             storage_due: Notify::new(),
             files_due: AtomicBool::new(false),
             files_listed: AtomicI64::new(0),
+            activity_told: AtomicI64::new(0),
             webhooks_due: Notify::new(),
             log_readers: Places::new(LOG_READERS.0, LOG_READERS.1),
             output_readers: Places::new(OUTPUT_READERS.0, OUTPUT_READERS.1),

@@ -4,9 +4,11 @@
 //! served before goes on serving until the host says that requests go to the new dynos ([`serve`]), or that it came
 //! to nothing ([`fail`]). A newer candidate takes its place. Elsewhere a release serves at once.
 
+use std::collections::BTreeMap;
+
 use ruko_api_types::CommitRelease;
 use ruko_api_types::host::ReleaseStatus;
-use ruko_core::UserName;
+use ruko_core::{ConfigVarName, UserName};
 use sqlx::AnyConnection;
 
 use crate::clock;
@@ -64,6 +66,7 @@ pub(crate) async fn make(
         }
         false => apps::serve(db, app_id, version).await?,
     }
+    releases::forget_old(db, app_id, version).await?;
     webhooks::tell_release(db, app_id, version, "create").await?;
     Ok(version)
 }
@@ -92,25 +95,28 @@ pub(crate) async fn fail(db: &mut AnyConnection, app_id: &str, version: u64, rea
     webhooks::tell_release(db, app_id, version, "update").await
 }
 
-/// The repository is that of the push whose slug serves for the first time, or goes back to before the one whose slug
-/// never did: git would say "Everything up-to-date" over code that never went live. Where other pushes came since,
-/// it stays as it is.
+/// The repository is that of the push whose slug serves for the first time, where it was taken back; or goes back to
+/// before the one whose slug never did: git would say "Everything up-to-date" over code that never went live. Where
+/// other pushes came since, it stays as it is.
 async fn follow_push(db: &mut AnyConnection, app_id: &str, version: u64, serves: bool) -> Sql<()> {
     let release = releases::find(db, app_id, version).await?;
     let Some(slug) = release.and_then(|release| release.slug) else { return Ok(()) };
     if releases::has_served(db, app_id, &slug.id).await? {
         return Ok(());
     }
-    let app = apps::by_id(db, app_id).await?;
+    let current = apps::by_id(db, app_id).await?.repo_version;
     // A slug has the id of the push that made it. Of one that was taken back the version is the one before.
-    let of_push = if serves { app.repo_version.saturating_sub(1) } else { app.repo_version };
-    let is = repos::push_of(db, app_id, of_push).await?;
-    let already = serves && repos::push_of(db, app_id, app.repo_version).await?.as_deref() == Some(&slug.id);
-    if is.as_deref() == Some(slug.id.as_str()) && !already {
-        repos::step_back(db, app_id, app.repo_version).await?;
-        apps::swap_repo_version(db, app_id, app.repo_version, app.repo_version + 1).await?;
+    let of_push = if serves { current.saturating_sub(1) } else { current };
+    if repos::push_of(db, app_id, of_push).await?.as_deref() != Some(slug.id.as_str()) {
+        return Ok(());
     }
-    Ok(())
+    let to = match serves {
+        true if repos::went_back(db, app_id, current).await? => Some(of_push),
+        true => return Ok(()),
+        false => repos::standing_before(db, app_id, current).await?,
+    };
+    repos::go_back(db, app_id, current, to).await?;
+    apps::swap_repo_version(db, app_id, current, current + 1).await.map(drop)
 }
 
 /// Where no host runs dynos any more nobody would ever judge the candidates that are left: they serve.
@@ -135,18 +141,16 @@ pub(crate) async fn repeat(
     make(db, settings, app_id, user, description, Runs::Same { slug, app_id, version: base }).await
 }
 
-/// A release that runs what an earlier one of the app with this slug ran, and has its config vars. Where
-/// these were not recorded, they stay as they are.
+/// A release that runs what an earlier one of the app with this slug ran, and has its config vars.
 pub(crate) async fn back_to(
     db: &mut AnyConnection,
     settings: &Settings,
     app_id: &str,
     (slug, earlier): (&str, u64),
+    vars: &BTreeMap<ConfigVarName, String>,
     user: &UserName,
 ) -> Sql<u64> {
-    if let Some(vars) = releases::config_vars(db, app_id, earlier).await? {
-        config_vars::replace(db, app_id, &vars).await?;
-    }
+    config_vars::replace(db, app_id, vars).await?;
     let runs = Runs::Same { slug: Some(slug), app_id, version: earlier };
     make(db, settings, app_id, user, &format!("Rollback to v{earlier}"), runs).await
 }

@@ -19,38 +19,71 @@ use crate::store::{Sql, apps, discarded, pushes, repos};
 /// So many apps, or pushes, are looked at in one transaction.
 const STEP: u32 = 20;
 
-/// So many steps are taken in one go; what is left then is seen to the next time.
+/// So many steps are taken of a kind in one go; what is left then is seen to the next time.
 const STEPS: u32 = 500;
 
 const DAY: Millis = 24 * 60 * 60 * 1000;
 
-/// How far a go has come.
-#[derive(Debug, Default)]
-struct Progress {
-    /// The app whose slugs were looked at last.
-    slugs_after: String,
-    slugs_done: bool,
+/// What goes by one rule.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Slugs that an app keeps no more.
+    Slugs,
+    /// Slugs whose apps are gone.
+    Unreleased,
+    /// Old versions of repositories.
+    Repositories,
+    /// What pushes left.
+    Orphans,
+    /// The caches of apps to which nobody pushes.
+    Caches,
+}
+
+const KINDS: [Kind; 5] = [Kind::Slugs, Kind::Unreleased, Kind::Repositories, Kind::Orphans, Kind::Caches];
+
+/// The rule, at a moment.
+#[derive(Clone, Copy)]
+struct Rule {
+    keep: Retention,
+    now: Millis,
 }
 
 /// Takes all steps, and gives what is not kept any more.
 pub(crate) async fn go(api: &Api) -> Sql<Vec<Gone>> {
-    let (mut progress, mut all) = (Progress::default(), Vec::new());
-    for _ in 0..STEPS {
-        let mut db = api.store.write().await?;
-        let Some(gone) = step(&mut db, &api.settings.retention, &mut progress).await? else { break };
-        db.commit().await?;
-        all.extend(gone);
-    }
-    Ok(all)
+    walk(api, true).await
 }
 
-/// What [`go`] would give: done in one transaction, which then comes to nothing.
+/// What [`go`] would give: every step is undone. Two apps may have a slug that neither keeps.
 pub(crate) async fn dry_run(api: &Api) -> Sql<Vec<Gone>> {
-    let (mut progress, mut all) = (Progress::default(), Vec::new());
-    let mut db = api.store.write().await?;
-    for _ in 0..STEPS {
-        let Some(gone) = step(&mut db, &api.settings.retention, &mut progress).await? else { break };
-        all.extend(gone);
+    let mut seen = BTreeSet::new();
+    let mut gone = walk(api, false).await?;
+    gone.retain(|gone| seen.insert(gone.key.clone()));
+    Ok(gone)
+}
+
+/// What may go is looked for without the write lock: nobody waits for that, however much there is. Each step then
+/// looks again at what it found, and is short.
+async fn walk(api: &Api, for_good: bool) -> Sql<Vec<Gone>> {
+    let rule = Rule { keep: api.settings.retention, now: clock::now() };
+    let mut all = Vec::new();
+    for kind in KINDS {
+        let mut after = String::new();
+        for _ in 0..STEPS {
+            let found = kind.find(&mut *api.store.read().await?, &rule, &after).await?;
+            let Some(last) = found.last() else { break };
+            after.clone_from(last);
+            let mut db = api.store.write().await?;
+            let mut gone = Vec::new();
+            for id in &found {
+                gone.extend(kind.let_go(&mut db, &rule, id).await?);
+            }
+            let keys: Vec<String> = gone.iter().map(|gone| gone.key.clone()).collect();
+            discarded::insert(&mut db, &keys).await?;
+            if for_good && !gone.is_empty() {
+                db.commit().await?;
+            }
+            all.append(&mut gone);
+        }
     }
     Ok(all)
 }
@@ -82,46 +115,30 @@ pub(crate) fn log(gone: &[Gone]) {
     }
 }
 
-/// One step; none when there is nothing left to do.
-async fn step(db: &mut AnyConnection, rule: &Retention, progress: &mut Progress) -> Sql<Option<Vec<Gone>>> {
-    let gone = match next(db, rule, progress).await? {
-        Some(gone) => gone,
-        None => return Ok(None),
-    };
-    let keys: Vec<String> = gone.iter().map(|gone| gone.key.clone()).collect();
-    discarded::insert(db, &keys).await?;
-    Ok(Some(gone))
-}
+impl Kind {
+    /// The next ids, after one, of what may go: of apps, or of the slugs and the pushes themselves.
+    async fn find(self, db: &mut AnyConnection, rule: &Rule, after: &str) -> Sql<Vec<String>> {
+        let Rule { keep, now } = *rule;
+        match self {
+            Self::Slugs => retention::apps_with_slugs_beyond(db, keep.releases, after, STEP).await,
+            Self::Unreleased => retention::unreleased_slugs(db, after, STEP).await,
+            Self::Repositories => retention::apps_with_repos_beyond(db, keep.repositories, after, STEP).await,
+            Self::Orphans => retention::unswept(db, now - keep.orphans, after, STEP).await,
+            Self::Caches => retention::apps_with_idle_caches(db, now - keep.caches, after, STEP).await,
+        }
+    }
 
-async fn next(db: &mut AnyConnection, rule: &Retention, progress: &mut Progress) -> Sql<Option<Vec<Gone>>> {
-    let now = clock::now();
-    if !progress.slugs_done {
-        let ids = retention::apps_with_slugs_beyond(db, rule.releases, &progress.slugs_after, STEP).await?;
-        let mut gone = Vec::new();
-        for id in &ids {
-            gone.extend(slugs(db, rule, id).await?);
+    /// Lets go what is not kept of one that was found, if that is so still.
+    async fn let_go(self, db: &mut AnyConnection, rule: &Rule, id: &str) -> Sql<Vec<Gone>> {
+        let Rule { keep, now } = *rule;
+        match self {
+            Self::Slugs => slugs(db, &keep, id).await,
+            Self::Unreleased => Ok(retention::forget_unreleased_slug(db, id).await?.into_iter().collect()),
+            Self::Repositories => repositories(db, &keep, id).await,
+            Self::Orphans => orphans(db, now - keep.orphans, id).await,
+            Self::Caches => cache(db, now - keep.caches, id).await,
         }
-        match ids.into_iter().next_back() {
-            Some(last) => progress.slugs_after = last,
-            None => progress.slugs_done = true,
-        }
-        return Ok(Some(gone));
     }
-    let gone = retention::forget_unreleased_slugs(db, STEP).await?;
-    if !gone.is_empty() {
-        return Ok(Some(gone));
-    }
-    let beyond = retention::apps_with_repos_beyond(db, rule.repositories, 1).await?;
-    if let Some((id, version)) = beyond.into_iter().next() {
-        let keys = repos::retire_below(db, &id, retention::oldest_kept(version, rule.repositories)).await?;
-        return Ok(Some(with_sizes(db, keys).await?));
-    }
-    let orphans = orphans(db, now - rule.orphans).await?;
-    if !orphans.is_empty() {
-        return Ok(Some(orphans));
-    }
-    let caches = caches(db, now - rule.caches).await?;
-    Ok(if caches.is_empty() { None } else { Some(caches) })
 }
 
 /// The slugs of an app that no app keeps.
@@ -162,37 +179,32 @@ fn kept<'a>(runnable: &'a [Runnable], live: &BTreeSet<u64>, keep: u32) -> BTreeS
     kept
 }
 
-async fn with_sizes(db: &mut AnyConnection, keys: Vec<String>) -> Sql<Vec<Gone>> {
+async fn repositories(db: &mut AnyConnection, rule: &Retention, app_id: &str) -> Sql<Vec<Gone>> {
+    let Some(app) = apps::find_by_id(db, app_id).await? else { return Ok(Vec::new()) };
     let mut gone = Vec::new();
-    for key in keys {
+    for key in repos::retire(db, app_id, app.repo_version, rule.repositories).await? {
         gone.push(Gone { bytes: retention::repo_bytes(db, &key).await?, key });
     }
     Ok(gone)
 }
 
-/// What pushes stored that ended, or died, before their commit.
-async fn orphans(db: &mut AnyConnection, before: Millis) -> Sql<Vec<Gone>> {
-    let mut gone = Vec::new();
-    for (id, keys) in retention::unswept(db, before, STEP).await? {
-        // Written down as lost first: a commit that comes after all is refused then.
-        if let Some(push) = pushes::find(db, &id).await? {
-            pushes::lose(db, &push).await?;
-        }
-        retention::swept(db, &id).await?;
-        gone.extend(keys.map(|key| Gone { key, bytes: None }));
+/// What a push stored that ended, or died, before its commit.
+async fn orphans(db: &mut AnyConnection, before: Millis, id: &str) -> Sql<Vec<Gone>> {
+    let Some((id, keys)) = retention::left_by(db, before, id).await? else { return Ok(Vec::new()) };
+    // Written down as lost first: a commit that comes after all is refused then.
+    if let Some(push) = pushes::find(db, &id).await? {
+        pushes::lose(db, &push).await?;
     }
-    Ok(gone)
+    retention::swept(db, &id).await?;
+    Ok(keys.map(|key| Gone { key, bytes: None }).into())
 }
 
-/// The caches of apps to which nobody pushes. The next build makes one with another key, so that it cannot lose it.
-async fn caches(db: &mut AnyConnection, before: Millis) -> Sql<Vec<Gone>> {
-    let mut gone = Vec::new();
-    for (id, cache) in retention::apps_with_idle_caches(db, before, STEP).await? {
-        apps::throw_cache_away(db, &id).await?;
-        retention::cache_gone(db, &id).await?;
-        gone.push(Gone { key: places::cache(&id, cache), bytes: None });
-    }
-    Ok(gone)
+/// The cache of an app to which nobody pushes. The next build makes one with another key, so that it cannot lose it.
+async fn cache(db: &mut AnyConnection, before: Millis, app_id: &str) -> Sql<Vec<Gone>> {
+    let Some(cache) = retention::idle_cache(db, before, app_id).await? else { return Ok(Vec::new()) };
+    apps::throw_cache_away(db, app_id).await?;
+    retention::cache_gone(db, app_id).await?;
+    Ok(vec![Gone { key: places::cache(app_id, cache), bytes: None }])
 }
 
 /// Of objects that were found in storage, and are no longer new, those that nothing refers to are not kept. What has

@@ -68,7 +68,7 @@ async fn bare(
     release: &ReleaseRow,
 ) -> Sql<Option<ReleaseToRun>> {
     let Some(slug) = &release.slug else { return Ok(None) };
-    // Of releases that are older than the record they are not known.
+    // Of what runs they are kept, unless it is older than the record.
     let config_vars = match releases::config_vars(db, &app.id, release.version).await? {
         Some(vars) => vars,
         None => config_vars::of_app(db, &app.id).await?,

@@ -131,20 +131,22 @@ async fn keep_tidy(api: Api) {
     let mut due = tokio::time::interval(TIDY_EVERY);
     loop {
         due.tick().await;
-        let tidied = async {
-            builds::give_up_waiting(&api).await?;
-            sleep::give_up_one_offs(&api).await?;
-            log::tidy(&api).await?;
-            retention::tidy(&api).await?;
-            sources::tidy(&api).await
-        };
-        if let Err(error) = tidied.await {
-            tracing::warn!(
-                cause = ruko_core::exit::chain(&error),
-                "old builds, tarballs and logs were not removed"
-            );
-        }
+        tidy(&api).await;
     }
+}
+
+/// What fails is tried again the next time, and keeps nothing else from being done.
+async fn tidy(api: &Api) {
+    let said = |what: &str, done: Result<(), sqlx::Error>| {
+        if let Err(error) = done {
+            tracing::warn!(cause = ruko_core::exit::chain(&error), "{what}");
+        }
+    };
+    said("old builds were not given up", builds::give_up_waiting(api).await);
+    said("old one-off dynos were not given up", sleep::give_up_one_offs(api).await);
+    said("the logs of apps that are gone were not removed", log::tidy(api).await);
+    said("what is not kept in storage was not let go", retention::tidy(api).await);
+    said("old tarballs were not removed", sources::tidy(api).await);
 }
 
 pub(crate) fn unusable(error: StoreError) -> Fault {
@@ -188,6 +190,53 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpStream;
+
+    use sqlx::Executor;
+
+    /// An API in a directory, with a slug that no release has.
+    async fn with_old_slug(dir: &Path) -> Api {
+        let api = Server::bind(crate::settings::tests::in_dir(dir)).await.unwrap().api;
+        let mut db = api.store.write().await.unwrap();
+        let insert = "INSERT INTO slugs (id, app_id, object_key, bytes, sha256, commit_id, branch, buildpack, stack, \
+                      created_at) VALUES ('1', '1', 'slugs/1', 1, '', '', '', '', 'openruko-12', 1)";
+        db.execute(insert).await.unwrap();
+        db.commit().await.unwrap();
+        api
+    }
+
+    async fn slugs(api: &Api) -> i64 {
+        let mut db = api.store.read().await.unwrap();
+        let (slugs,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM slugs").fetch_one(&mut *db).await.unwrap();
+        slugs
+    }
+
+    #[test]
+    fn a_job_that_fails_keeps_no_other_from_being_done() {
+        let dir = tempfile::tempdir().unwrap();
+        Runtime::new().unwrap().block_on(async {
+            let api = with_old_slug(dir.path()).await;
+            let mut db = api.store.write().await.unwrap();
+            db.execute("DROP TABLE one_offs").await.unwrap();
+            db.commit().await.unwrap();
+            assert!(sleep::give_up_one_offs(&api).await.is_err());
+            tidy(&api).await;
+            assert_eq!(slugs(&api).await, 0);
+        });
+    }
+
+    #[test]
+    fn whoever_has_nothing_to_let_go_waits_for_no_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        Runtime::new().unwrap().block_on(async {
+            let api = with_old_slug(dir.path()).await;
+            assert_eq!(retention::dry_run(&api).await.unwrap().len(), 1);
+            assert_eq!((slugs(&api).await, retention::go(&api).await.unwrap().len()), (1, 1));
+            let _held = api.store.write().await.unwrap();
+            let gone = tokio::time::timeout(Duration::from_secs(10), retention::go(&api)).await;
+            assert_eq!(gone.expect("it asks for no lock").unwrap(), []);
+        });
+    }
 
     fn status(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();

@@ -1,5 +1,9 @@
 //! Putting apps to sleep that nobody asked for long enough.
+//!
+//! Who asked is known as far as the router has told it, and idle is what was idle then: after a time in which the API
+//! was away, the router could not tell, or the clock was set, nothing sleeps that was asked for meanwhile.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::AnyConnection;
@@ -10,7 +14,7 @@ use crate::routing;
 use crate::store::apps::{self, AppRow};
 use crate::store::{Sql, one_offs, web};
 
-/// How often is looked: so much longer than it is to an app may stay awake.
+/// How often is looked: so much longer than it is to an app may stay awake, and until the router tells.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Whoever waits at a terminal has given up by then.
@@ -32,15 +36,19 @@ pub(crate) async fn watch(api: Api) {
 }
 
 async fn round(api: &Api) -> Sql<()> {
+    let told = api.activity_told.load(Ordering::Relaxed);
+    if told == 0 {
+        return Ok(());
+    }
     let mut db = api.store.read().await?;
-    let any = !tired(&mut db).await?.is_empty();
+    let any = !tired(&mut db, told).await?.is_empty();
     drop(db);
     if !any {
         return Ok(());
     }
     // Once more: somebody may have asked for one meanwhile.
     let mut db = api.store.write().await?;
-    let tired = tired(&mut db).await?;
+    let tired = tired(&mut db, told).await?;
     for app in &tired {
         web::put_to_sleep(&mut db, &app.id).await?;
     }
@@ -51,10 +59,10 @@ async fn round(api: &Api) -> Sql<()> {
     Ok(())
 }
 
-/// Apps with web dynos that should run and that nobody needs.
-async fn tired(db: &mut AnyConnection) -> Sql<Vec<AppRow>> {
+/// Apps with web dynos that should run and that nobody needed as far as was told.
+async fn tired(db: &mut AnyConnection, told: Millis) -> Sql<Vec<AppRow>> {
     let mut tired = Vec::new();
-    for id in web::tired(db, clock::now()).await? {
+    for id in web::tired(db, told).await? {
         let app = apps::by_id(db, &id).await?;
         if !routing::wanted_web(db, &app).await?.is_empty() {
             tired.push(app);

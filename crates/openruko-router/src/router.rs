@@ -233,18 +233,13 @@ impl Router {
         }
     }
 
-    /// Tells the API which apps were asked for, for as long as the program runs.
+    /// Tells the API which apps were asked for, if any, for as long as the program runs.
     pub(crate) async fn tell_activity(self: Arc<Self>) {
         let mut told = Instant::now();
         loop {
             tokio::time::sleep(ACTIVITY).await;
-            let since = told.elapsed();
-            let apps = self.activity(since);
-            if apps.is_empty() {
-                told = Instant::now();
-                continue;
-            }
             let (api, now) = (self.api.clone(), Instant::now());
+            let apps = self.activity(now - told);
             match tokio::task::spawn_blocking(move || api.activity(&Activity { apps })).await {
                 Ok(Ok(())) => told = now,
                 Ok(Err(error)) => {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use ruko_core::{Exit, Fault, Hint};
 use ruko_sys::{AtPath, Lock, PathError};
@@ -24,12 +24,22 @@ const MAX_FILE: u64 = 4 << 30;
 /// Of a file that is made, and of its directory: sshd takes no others' word (sshd_config(5), StrictModes).
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
+/// Links on the way to the file, as the kernel counts them (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 /// Foreign lines that are warned about.
 const WARNED: usize = 10;
 
 /// Writes the section. Fails closed: when the API does not answer, the file stays as it was.
 pub(crate) fn write(context: &Context, file: Option<PathBuf>) -> Result<Exit, Fault> {
-    let path = target(&file.map_or_else(of_home, Ok)?)?;
+    let path = file.map_or_else(of_home, Ok)?;
+    if nix::unistd::geteuid().is_root()
+        && let Some(owner) = owner(&path)?
+    {
+        let failed =
+            format!("cannot become the user {}, who can write to the directory of the file", owner.uid);
+        ruko_sys::process::become_user(owner.uid, owner.gid).fault(failed)?;
+    }
+    let path = target(&path)?;
     make_directory(&path)?;
     // One lock for the whole run, from before the question: whoever asked first would else write last.
     let lock = Lock::take(&beside(&path))?;
@@ -87,6 +97,69 @@ fn of_home() -> Result<PathBuf, Fault> {
     Ok(Path::new(&home).join(".ssh/authorized_keys"))
 }
 
+/// A user other than root.
+#[derive(Debug, PartialEq, Eq)]
+struct Owner {
+    uid: u32,
+    gid: u32,
+}
+
+/// Who could put something else where a file is, or where one will be: the owner of the first directory or link on the way to
+/// it that is not root's. Root acts as that user, so that nothing can lead it to where that user may not write. None: only
+/// root can.
+fn owner(path: &Path) -> Result<Option<Owner>, Fault> {
+    let mut way = std::path::absolute(path).at("find", path)?;
+    for _ in 0..MAX_LINKS {
+        match look_along(&way)? {
+            Step::Ends(owner) => return Ok(owner),
+            Step::Leads(to) => way = to,
+        }
+    }
+    Err(Fault::refused(format!("`{}` leads over more than {MAX_LINKS} links", path.display())))
+}
+
+/// Where the way to a file goes.
+enum Step {
+    /// It was looked at as far as only root says where it goes.
+    Ends(Option<Owner>),
+    /// To another place, by a link of root's.
+    Leads(PathBuf),
+}
+
+fn look_along(way: &Path) -> Result<Step, Fault> {
+    let mut at = PathBuf::from("/");
+    let mut parts = way.components().filter(|part| *part != Component::RootDir).peekable();
+    while let Some(part) = parts.next() {
+        let open = fs::metadata(&at).at("look at", &at)?.mode() & 0o1022;
+        let dir = at.clone();
+        at.push(part);
+        let meta = match fs::symlink_metadata(&at) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            meta => Some(meta.at("look at", &at)?),
+        };
+        // In a directory with the sticky bit nobody else can replace what is root's.
+        if open & 0o022 != 0 && (open & 0o1000 == 0 || meta.is_none()) {
+            return Err(Fault::refused(format!("others than root can write to `{}`", dir.display()))
+                .hint("run it as the user whose file it is"));
+        }
+        let is_last = parts.peek().is_none();
+        match meta {
+            None => return Ok(Step::Ends(None)),
+            Some(meta) if meta.is_symlink() && meta.uid() == 0 => {
+                let to = fs::read_link(&at).at("follow", &at)?;
+                return Ok(Step::Leads(parts.fold(dir.join(to), |way, part| way.join(part))));
+            }
+            // The file itself: who owns it can change it and cannot put another in its place.
+            Some(meta) if is_last && !meta.is_symlink() => return Ok(Step::Ends(None)),
+            Some(meta) if meta.uid() != 0 => {
+                return Ok(Step::Ends(Some(Owner { uid: meta.uid(), gid: meta.gid() })));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Step::Ends(None))
+}
+
 /// Where the bytes are: a link is followed, so that it stays one, unless somebody else could have made it.
 fn target(path: &Path) -> Result<PathBuf, Fault> {
     match fs::symlink_metadata(path) {
@@ -105,16 +178,13 @@ fn target(path: &Path) -> Result<PathBuf, Fault> {
     }
 }
 
-/// The directory, if it is not there, and its owner: the file will be theirs, too.
+/// The directory, if it is not there.
 fn make_directory(path: &Path) -> Result<(), PathError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     if dir.as_os_str().is_empty() || dir.is_dir() {
         return Ok(());
     }
     DirBuilder::new().mode(DIR_MODE).create(dir).at("make the directory", dir)?;
-    if let Some(home) = dir.parent().and_then(|home| fs::metadata(home).ok()) {
-        std::os::unix::fs::chown(dir, Some(home.uid()), Some(home.gid())).at("change the owner of", dir)?;
-    }
     Ok(())
 }
 
@@ -136,8 +206,7 @@ struct Old {
 fn read(path: &Path) -> Result<Old, Fault> {
     match fs::metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let dir = path.parent().and_then(|dir| fs::metadata(dir).ok());
-            Ok(Old { bytes: vec![], mode: FILE_MODE, owner: dir.map(|dir| (dir.uid(), dir.gid())) })
+            Ok(Old { bytes: vec![], mode: FILE_MODE, owner: None })
         }
         Ok(meta) if meta.len() > MAX_FILE => {
             let size = ruko_core::message::bytes(meta.len());
@@ -149,7 +218,10 @@ fn read(path: &Path) -> Result<Old, Fault> {
         outcome => {
             let meta = outcome.at("look at", path)?;
             let bytes = fs::read(path).at("read", path)?;
-            Ok(Old { bytes, mode: meta.mode() & 0o7777, owner: Some((meta.uid(), meta.gid())) })
+            // Only root can give a file away: one of root's in the directory of another user becomes theirs.
+            let me = nix::unistd::geteuid();
+            let owner = (me.is_root() || meta.uid() == me.as_raw()).then_some((meta.uid(), meta.gid()));
+            Ok(Old { bytes, mode: meta.mode() & 0o7777, owner })
         }
     }
 }
@@ -313,6 +385,43 @@ mod tests {
         let warned = shadowed(foreign.as_bytes(), &ours);
         assert_eq!(warned.len(), 1, "{warned:?}");
         assert!(warned[0].starts_with("Line 3 "), "{warned:?}");
+    }
+
+    #[test]
+    fn whoever_can_put_something_else_on_the_way_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir_all(path("home/.ssh")).unwrap();
+        fs::write(path("home/.ssh/authorized_keys"), "").unwrap();
+        let is_root = nix::unistd::geteuid().is_root();
+        if is_root {
+            for theirs in ["home", "home/.ssh/authorized_keys"] {
+                std::os::unix::fs::chown(path(theirs), Some(7), Some(8)).unwrap();
+            }
+        }
+        let me = fs::metadata(path("home")).unwrap();
+        let mine = || Some(Owner { uid: me.uid(), gid: me.gid() });
+        std::os::unix::fs::symlink("home", path("link")).unwrap();
+        for name in ["home/.ssh/authorized_keys", "home/.ssh/none", "home/none/x", "link/.ssh/none"] {
+            assert_eq!(owner(&path(name)).unwrap(), mine(), "{name}");
+        }
+        if is_root {
+            fs::rename(path("home/.ssh"), path("of-root")).unwrap();
+            assert_eq!(
+                owner(&path("of-root/authorized_keys")).unwrap(),
+                None,
+                "root can replace it, and nobody else"
+            );
+            assert_eq!(owner(&path("of-root/none")).unwrap(), None);
+            std::os::unix::fs::symlink("/", path("home/.ssh")).unwrap();
+            assert_eq!(owner(&path("home/.ssh/none")).unwrap(), mine());
+            fs::set_permissions(path("of-root"), std::os::unix::fs::PermissionsExt::from_mode(0o777))
+                .unwrap();
+            assert!(owner(&path("of-root/authorized_keys")).is_err());
+        }
+        assert_eq!(owner(Path::new("/usr/none/authorized_keys")).unwrap(), None);
+        std::os::unix::fs::symlink("circle", path("circle")).unwrap();
+        assert_eq!(owner(&path("circle")).is_err(), is_root);
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 //! record, so that is where everything is told.
 
 use std::io;
+use std::sync::Arc;
 
 use ruko_api_types::push_log::Step;
 use ruko_api_types::{Output, Push};
@@ -21,7 +22,7 @@ use crate::{terminal, waiting};
 /// Carries out the push on stdin, which a runner has taken up and which has its app's lease.
 pub(crate) fn run(context: &Context) -> Result<Exit, Fault> {
     let push: Push = serde_json::from_reader(io::stdin().lock()).fault("cannot read what is to be built")?;
-    let clock = Clock::start();
+    let (push, clock) = (Arc::new(push), Clock::start());
     let events = Events::watch_client_and_signals().fault("cannot watch for signals")?;
     let lease = Lease::keep(&context.api, &push, events.sender());
     let mut recorded = 0;
@@ -39,7 +40,7 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Fault> {
             let tell = &mut |told: &str| record(message::step(told));
             let slot = waiting::for_slot(context, &session, &push.user, Kind::Push, tell)?;
             clock.ended(Step::Slot);
-            let running = session.start(push.push.container(), Base::from(&push), &push.limits)?;
+            let running = session.start(push.push.container(), Base::from(&*push), &push.limits)?;
             clock.ended(Step::Container);
             Ok((running, slot))
         },
@@ -60,14 +61,14 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Fault> {
 /// output are recorded already.
 fn build(
     context: &Context,
-    push: &Push,
+    push: &Arc<Push>,
     lease: Lease,
     running: Running,
     recorded: u64,
     clock: &Clock,
 ) -> Exit {
-    let host = PushHost::of(context, push, &lease, &running, clock).continuing(recorded);
-    let ended = running.source(&host);
+    let host = Arc::new(PushHost::of(context, push, &lease, &running, clock).continuing(recorded));
+    let ended = running.source(host.clone());
     let outcome = host.outcome();
     if let Outcome::Committed(committed) = &outcome {
         let _told = clock.tell_committed(&context.api, &push.push, committed);
@@ -88,6 +89,7 @@ fn build(
         }
     };
     lease.give_back(reason);
+    running.end();
     drop(clock.tell_failed(&context.api, &push.push));
     Exit::Refused
 }

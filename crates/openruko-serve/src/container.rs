@@ -72,13 +72,9 @@ impl Container {
         drop(self.take_lifeline());
     }
 
-    fn take_lifeline(&self) -> Option<ChildStdin> {
-        self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
     /// Gives the life-line away: the container lives as long as its new holder.
-    pub(crate) fn into_lifeline(self) -> Option<ChildStdin> {
-        self.take_lifeline()
+    pub(crate) fn take_lifeline(&self) -> Option<ChildStdin> {
+        self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

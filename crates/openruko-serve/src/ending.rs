@@ -28,11 +28,48 @@ pub(crate) fn not_begun(why: Fault) -> Fault {
     session::not_started()
 }
 
-/// How a session ends that git had begun to speak in.
-pub(crate) fn end(cut: Cut) -> ExitCode {
-    match cut {
-        Cut::ClientGone => Exit::Refused.into(),
-        Cut::Because { fault, .. } => terminal::tell(&fault),
+/// How a session ends that git had begun to speak in: what is left to do when its lease and its slot are free. A client
+/// may take its time to read.
+#[must_use]
+pub(crate) struct Ending {
+    /// What the developer is told.
+    words: Vec<String>,
+    status: ExitCode,
+}
+
+impl Ending {
+    /// Something ended it. What is for the admin is in the log then.
+    pub(crate) fn cut(cut: &Cut) -> Self {
+        let status = match cut {
+            Cut::ClientGone => Exit::Refused,
+            Cut::Because { fault, detail } => {
+                detail.iter().for_each(|detail| terminal::log(detail));
+                fault.exit
+            }
+        };
+        Self { words: cut.words().into_iter().collect(), status: status.into() }
+    }
+
+    /// git ended, and said why.
+    pub(crate) fn git(status: ExitStatus) -> Self {
+        Self { words: Vec::new(), status: passed_on(status) }
+    }
+
+    /// With these words of ours as well.
+    pub(crate) fn saying(mut self, words: impl Into<String>) -> Self {
+        self.words.push(words.into());
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// Tells it.
+    pub(crate) fn tell(self) -> ExitCode {
+        self.words.iter().for_each(terminal::trouble);
+        self.status
     }
 }
 

@@ -55,6 +55,13 @@ impl Events {
         Ok(Self { sender, receiver })
     }
 
+    /// A queue into which nothing comes but what a test sends.
+    #[cfg(test)]
+    pub(crate) fn of_test() -> Self {
+        let (sender, receiver) = mpsc::channel();
+        Self { sender, receiver }
+    }
+
     /// Another sender into the queue.
     pub(crate) fn sender(&self) -> Sender<Event> {
         self.sender.clone()

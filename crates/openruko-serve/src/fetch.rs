@@ -2,14 +2,15 @@
 //! without commit.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use ruko_api_types::{Access, Fetch};
 use ruko_core::{ContainerName, Fault, UserName};
 
 use crate::context::Context;
-use crate::ending::{api_down, denied, end, not_begun, not_started, passed_on};
+use crate::ending::{Ending, api_down, denied, not_begun, not_started};
 use crate::events::Events;
-use crate::host::FetchHost;
+use crate::host::{FetchHost, NO_REPO};
 use crate::queue::Kind;
 use crate::request::Request;
 use crate::session::{Base, Session};
@@ -33,9 +34,20 @@ pub(crate) fn run(
         Ok((session.start(ContainerName::generate("fetch"), Base { template, stack }, &limits)?, slot))
     });
     match started {
-        Ok((running, _slot)) => {
-            let host = FetchHost { layers: &repo, stored: &stored };
-            Ok(running.git(context, request, None, &host).map_or_else(end, passed_on))
+        Ok((running, slot)) => {
+            let host = Arc::new(FetchHost::new(repo, stored));
+            let ended = running.git(context, request, None, host.clone());
+            running.end();
+            drop(slot);
+            let ending = match (ended, host.broke()) {
+                (Ok(status), None) => Ending::git(status),
+                (Ok(status), Some(cause)) => {
+                    terminal::log(&cause);
+                    Ending::git(status).saying(NO_REPO)
+                }
+                (Err(cut), _) => Ending::cut(&cut),
+            };
+            Ok(ending.tell())
         }
         Err(cut) => not_started(cut),
     }

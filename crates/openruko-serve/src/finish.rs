@@ -1,6 +1,7 @@
 //! What a push leaves to do when its client has been answered: the build cache is stored, the container ends. Done by a process of its own, since the client waits
 //! for the end of the one that served it.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -32,8 +33,8 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Starts the process that does it. It inherits the container's life-line and the directory's lock.
-    pub(crate) fn hand_over(&self, container: Container, dir: &RuntimeDir) -> io::Result<()> {
-        let lifeline = container.into_lifeline().ok_or_else(|| io::Error::other("the container is gone"))?;
+    pub(crate) fn hand_over(&self, container: &Container, dir: &RuntimeDir) -> io::Result<()> {
+        let lifeline = container.take_lifeline().ok_or_else(|| io::Error::other("the container is gone"))?;
         let mut finisher = Command::new(std::env::current_exe()?)
             .arg("finish")
             .env_clear()
@@ -68,7 +69,7 @@ fn store_cache(dir: &RuntimeDir, plan: &Plan, url: &str) -> Result<(), Fault> {
     let ssh = ssh.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = ssh.spawn().fault("cannot run `ssh`")?;
     let stdout = child.stdout.take().ok_or_else(|| Fault::refused("ssh has no stdout"))?;
-    let mut cache = WholeOutput { stdout, child };
+    let mut cache = WholeOutput { stdout, child, whole: let_go };
     let mut first = [0];
     if cache.read(&mut first).fault("cannot fetch the build cache")? == 0 {
         return Ok(());
@@ -85,13 +86,19 @@ fn store_cache(dir: &RuntimeDir, plan: &Plan, url: &str) -> Result<(), Fault> {
     }
 }
 
-/// The output of a child, which ends well only when the child did.
-struct WholeOutput<R> {
-    stdout: R,
-    child: Child,
+/// The container goes: its life-line is our stdout. Storage may take long with what came out of it.
+fn let_go() -> io::Result<()> {
+    Ok(nix::unistd::dup2_stdout(File::open("/dev/null")?)?)
 }
 
-impl<R: Read> Read for WholeOutput<R> {
+/// The output of a child, which ends well only when the child did. `whole` is done then.
+struct WholeOutput<R, F> {
+    stdout: R,
+    child: Child,
+    whole: F,
+}
+
+impl<R: Read, F: FnMut() -> io::Result<()>> Read for WholeOutput<R, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.stdout.read(buffer)?;
         if count == 0 && !buffer.is_empty() {
@@ -99,6 +106,7 @@ impl<R: Read> Read for WholeOutput<R> {
             if !status.success() {
                 return Err(io::Error::other(format!("the container broke off ({status})")));
             }
+            (self.whole)()?;
         }
         Ok(count)
     }
@@ -108,18 +116,23 @@ impl<R: Read> Read for WholeOutput<R> {
 mod tests {
     use super::*;
 
-    fn output(script: &str) -> io::Result<Vec<u8>> {
-        let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn()?;
+    /// The output, and whether the container went.
+    fn output(script: &str) -> (io::Result<Vec<u8>>, bool) {
+        let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
-        let mut bytes = vec![];
-        WholeOutput { stdout, child }.read_to_end(&mut bytes)?;
-        Ok(bytes)
+        let (mut bytes, mut gone) = (vec![], false);
+        let whole = || {
+            gone = true;
+            Ok(())
+        };
+        let read = WholeOutput { stdout, child, whole }.read_to_end(&mut bytes);
+        (read.map(|_| bytes), gone)
     }
 
     #[test]
-    fn output_that_breaks_off_is_an_error() {
-        assert_eq!(output("printf whole").unwrap(), b"whole");
-        assert!(output("printf half; exit 1").is_err());
-        assert!(output("printf half; kill -9 $$").is_err());
+    fn output_that_breaks_off_is_an_error_and_the_container_goes_when_it_is_whole() {
+        assert!(matches!(output("printf whole"), (Ok(bytes), true) if bytes == b"whole"));
+        assert!(matches!(output("printf half; exit 1"), (Err(_), false)));
+        assert!(matches!(output("printf half; kill -9 $$"), (Err(_), false)));
     }
 }

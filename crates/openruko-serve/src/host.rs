@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Read;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -44,15 +44,16 @@ const PROGRESS_MARGIN: Duration = Duration::from_secs(15);
 /// More process types than this are refused.
 const MAX_PROCESS_TYPES: usize = 100;
 
-/// The host side of one push.
-pub(crate) struct PushHost<'a> {
-    api: &'a ApiClient,
-    push: &'a Push,
-    container: &'a Container,
+/// The host side of one push. It borrows nothing: a push that is over waits for none of its threads.
+pub(crate) struct PushHost {
+    api: ApiClient,
+    push: Arc<Push>,
+    container: Arc<Container>,
     env: BTreeMap<String, String>,
-    ended: &'a AtomicBool,
+    ended: Arc<AtomicBool>,
     objects: Mutex<Objects>,
     told: Mutex<Told>,
+    broke: Broke,
     output: Mutex<u64>,
     /// Whether a commit was sent: [`crate::lease::Lease`] looks at it.
     commit_sent: Arc<AtomicBool>,
@@ -61,7 +62,7 @@ pub(crate) struct PushHost<'a> {
     clock: Clock,
     sources: Mutex<Sources>,
     /// Where sockets are made.
-    dir: &'a Path,
+    dir: PathBuf,
 }
 
 /// What is given out for the app's submodules: from the beginning until the app's own code may run.
@@ -76,12 +77,14 @@ enum Sources {
     Sealed,
 }
 
-/// What is stored. Held locked while anything is being stored or committed, so that what is committed is
-/// what was counted and hashed.
+/// What is stored. Held locked while a commit is made, so that what is committed is what was counted and hashed; and
+/// not while something is being stored, which takes as long as storage likes.
 #[derive(Default)]
 struct Objects {
     slug: Option<Stored>,
     repo: Option<Stored>,
+    /// An object is on its way.
+    storing: bool,
     commit: Commitment,
 }
 
@@ -100,6 +103,8 @@ enum Commitment {
         /// How long its release is waited for.
         patience: Instant,
     },
+    /// There is none, and none will be: the push is over.
+    TooLate,
 }
 
 /// What the container told, and what went wrong here.
@@ -109,8 +114,40 @@ struct Told {
     heard: bool,
     /// Why the build failed, in its own words.
     failure: Option<String>,
-    /// What the admin should know beyond it.
-    detail: Option<String>,
+    /// What was refused last, in words for the developer, and why, which the admin should know.
+    refused: Option<(String, String)>,
+}
+
+/// Why an object that was being given out broke off: storage failed in its midst, or it is another one than was stored.
+#[derive(Clone, Default)]
+struct Broke(Arc<Mutex<Option<String>>>);
+
+impl Broke {
+    /// An object whose trouble is kept.
+    fn watch(&self, from: Box<dyn Read>) -> Box<dyn Read> {
+        Box::new(Watched { from, broke: self.clone() })
+    }
+
+    fn why(&self) -> Option<String> {
+        lock(&self.0).clone()
+    }
+}
+
+struct Watched {
+    from: Box<dyn Read>,
+    broke: Broke,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.from.read(buffer);
+        if let Err(why) = &read
+            && why.kind() != std::io::ErrorKind::Interrupted
+        {
+            *lock(&self.broke.0) = Some(chain(why));
+        }
+        read
+    }
 }
 
 /// How a push went, as far as its container said anything.
@@ -119,42 +156,45 @@ pub(crate) enum Outcome {
     Committed(Committed),
     /// The build failed, and said why.
     Failed(String),
+    /// git was not started, since what it works on broke off on its way. Nobody was told yet. The cause.
+    Unreadable(String),
     /// git asked for a build and then nothing came.
     Broken,
     /// git had nothing to push: the hook never ran.
     Nothing,
 }
 
-impl<'a> PushHost<'a> {
+impl PushHost {
     /// The host side of a push that has its lease and its container.
     pub(crate) fn of(
-        context: &'a Context,
-        push: &'a Push,
+        context: &Context,
+        push: &Arc<Push>,
         lease: &Lease,
-        running: &'a Running,
+        running: &Running,
         clock: &Clock,
     ) -> Self {
         Self::new(
-            &context.api,
-            push,
-            &running.container,
+            context.api.clone(),
+            push.clone(),
+            running.container.clone(),
             context.config.build.env.clone(),
-            &running.ended,
+            running.ended.clone(),
             lease.commit_sent(),
-            running.dir.path(),
+            running.dir.path().to_owned(),
         )
         .timed_by(clock)
     }
 
     fn new(
-        api: &'a ApiClient,
-        push: &'a Push,
-        container: &'a Container,
+        api: ApiClient,
+        push: Arc<Push>,
+        container: Arc<Container>,
         env: BTreeMap<String, String>,
-        ended: &'a AtomicBool,
+        ended: Arc<AtomicBool>,
         commit_sent: Arc<AtomicBool>,
-        dir: &'a Path,
+        dir: PathBuf,
     ) -> Self {
+        let build = Duration::from_secs(push.limits.build_seconds);
         Self {
             api,
             push,
@@ -163,10 +203,10 @@ impl<'a> PushHost<'a> {
             ended,
             objects: Mutex::default(),
             told: Mutex::default(),
+            broke: Broke::default(),
             output: Mutex::default(),
             commit_sent,
-            nearly_over: Instant::now()
-                + Duration::from_secs(push.limits.build_seconds).saturating_sub(PROGRESS_MARGIN),
+            nearly_over: Instant::now() + build.saturating_sub(PROGRESS_MARGIN),
             clock: Clock::start(),
             sources: Mutex::default(),
             dir,
@@ -183,17 +223,27 @@ impl<'a> PushHost<'a> {
         Self { output: Mutex::new(recorded), ..self }
     }
 
-    /// How it went.
+    /// How it went. A commit on its way is waited for; one that comes later is refused.
     pub(crate) fn outcome(&self) -> Outcome {
-        let told = self.told();
-        if let Commitment::Made { committed, .. } = &lock(&self.objects).commit {
-            return Outcome::Committed(committed.clone());
+        let mut objects = lock(&self.objects);
+        match &objects.commit {
+            Commitment::Made { committed, .. } => return Outcome::Committed(committed.clone()),
+            Commitment::None => objects.commit = Commitment::TooLate,
+            Commitment::InDoubt | Commitment::TooLate => {}
         }
-        match (&told.failure, &told.detail) {
-            (Some(reason), None) => Outcome::Failed(reason.clone()),
-            (Some(reason), Some(detail)) => Outcome::Failed(format!("{reason} ({detail})")),
-            (None, _) if told.heard => Outcome::Broken,
-            (None, _) => Outcome::Nothing,
+        drop(objects);
+        let told = self.told();
+        let (refused, broke) = (&told.refused, self.broke.why());
+        let with_cause = |reason: &String| {
+            let cause = broke.as_ref().or(refused.as_ref().map(|(_, cause)| cause));
+            cause.map_or_else(|| reason.clone(), |cause| format!("{reason} ({cause})"))
+        };
+        match (&told.failure, refused, &broke) {
+            (Some(reason), ..) => Outcome::Failed(with_cause(reason)),
+            _ if told.heard => Outcome::Broken,
+            (None, _, Some(cause)) => Outcome::Unreadable(cause.clone()),
+            (None, Some((words, _)), None) => Outcome::Failed(with_cause(words)),
+            (None, None, None) => Outcome::Nothing,
         }
     }
 
@@ -203,7 +253,7 @@ impl<'a> PushHost<'a> {
 
     /// Keeps a cause for the admin; what the developer is told names no places of the host.
     fn refuse(&self, words: String, cause: String) -> Refusal {
-        self.told().detail = Some(cause);
+        self.told().refused = Some((words.clone(), cause));
         Refusal(words)
     }
 
@@ -217,14 +267,20 @@ impl<'a> PushHost<'a> {
         bytes: &mut dyn Read,
         place: fn(&mut Objects) -> &mut Option<Stored>,
     ) -> Result<Stored, Refusal> {
-        let Ok(mut objects) = self.objects.try_lock() else {
+        let mut objects = lock(&self.objects);
+        if objects.storing {
             return Err(Refusal(format!("The {what} was not stored: another object is on its way.")));
-        };
+        }
         if !matches!(objects.commit, Commitment::None) {
             return Err(Refusal(format!("The {what} was not stored: this push is committed already.")));
         }
+        objects.storing = true;
         *place(&mut objects) = None;
-        let stored = storage::put(url, bytes, max_bytes).map_err(|why| match why {
+        drop(objects);
+        let stored = storage::put(url, bytes, max_bytes);
+        let mut objects = lock(&self.objects);
+        objects.storing = false;
+        let stored = stored.map_err(|why| match why {
             Failure::TooLarge { bytes, max } => Refusal(format!(
                 "The {what} is too large: {}, and {} is the limit.",
                 message::bytes(bytes),
@@ -263,7 +319,7 @@ impl<'a> PushHost<'a> {
     fn released(&self) -> Option<(u64, Instant)> {
         match &lock(&self.objects).commit {
             Commitment::Made { committed, patience } => Some((committed.release?, *patience)),
-            Commitment::None | Commitment::InDoubt => None,
+            Commitment::None | Commitment::InDoubt | Commitment::TooLate => None,
         }
     }
 
@@ -299,10 +355,10 @@ fn not_committed(why: &ApiClientError) -> &'static str {
     }
 }
 
-impl Host for PushHost<'_> {
+impl Host for PushHost {
     fn build(&self) -> Result<BuildRequest, Refusal> {
         self.told().heard = true;
-        let push = self.push;
+        let push = &self.push;
         for put in [&push.slug.put, &push.repo.put] {
             storage::require_lasting(put, Duration::from_secs(push.limits.build_seconds))
                 .map_err(|cause| self.refuse(NO_TIME.to_owned(), cause))?;
@@ -334,16 +390,17 @@ impl Host for PushHost<'_> {
             self.clock.ended(Step::Fetch);
             return Ok(None);
         };
+        let from = self.broke.watch(from);
         Ok(Some(Box::new(Until { from, clock: self.clock.clone(), step: Step::Fetch })))
     }
 
     fn source(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
-        let Push { push, tarball, limits, .. } = self.push;
+        let Push { push, tarball, limits, .. } = &*self.push;
         if tarball.is_none() {
             return Ok(None);
         }
         match self.api.source(push, Duration::from_secs(limits.build_seconds)) {
-            Ok(source) => Ok(Some(Box::new(source))),
+            Ok(source) => Ok(Some(self.broke.watch(Box::new(source)))),
             Err(why) => Err(self.refuse(NO_SOURCE.to_owned(), chain(&why))),
         }
     }
@@ -358,14 +415,15 @@ impl Host for PushHost<'_> {
         let fetch = fetch.ok_or_else(|| {
             Refusal(format!("There is no app {app} here that {} may read.", self.push.user))
         })?;
-        repo(&fetch.repo, &fetch.stored)
-            .map_err(|cause| self.refuse(format!("The app {app} cannot be read."), cause))
+        let repo = repo(&fetch.repo, &fetch.stored)
+            .map_err(|cause| self.refuse(format!("The app {app} cannot be read."), cause))?;
+        Ok(repo.map(|from| self.broke.watch(from)))
     }
 
     fn agent(&self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
         let mut sources = lock(&self.sources);
         if let (Sources::Open, Some(key)) = (&*sources, &self.push.deploy_key) {
-            let agent = Agent::start(self.dir, &key.private_key);
+            let agent = Agent::start(&self.dir, &key.private_key);
             let failed = "The app's deploy key cannot be used now.".to_owned();
             *sources = Sources::Signing(agent.map_err(|why| self.refuse(failed, chain(&why)))?);
         }
@@ -411,10 +469,19 @@ impl Host for PushHost<'_> {
     fn commit(&self, request: CommitRequest) -> Result<Committed, Refusal> {
         // Held for the whole call: there is one commit in a push.
         let mut objects = lock(&self.objects);
-        if !matches!(objects.commit, Commitment::None) {
-            return Err(Refusal("This push is committed already.".to_owned()));
+        match objects.commit {
+            Commitment::None if objects.storing => {
+                return Err(Refusal("Nothing was committed: an object is on its way.".to_owned()));
+            }
+            Commitment::None => {}
+            Commitment::TooLate => {
+                return Err(Refusal("Nothing was committed: the push is over.".to_owned()));
+            }
+            Commitment::InDoubt | Commitment::Made { .. } => {
+                return Err(Refusal("This push is committed already.".to_owned()));
+            }
         }
-        let commit = judge(self.push, &objects, request)?;
+        let commit = judge(&self.push, &objects, request)?;
         self.commit_sent.store(true, Ordering::Release);
         match self.send_commit(&commit) {
             Ok(committed) => {
@@ -471,21 +538,35 @@ impl Host for PushHost<'_> {
 }
 
 /// The host side of a fetch: the repository and nothing else.
-pub(crate) struct FetchHost<'a> {
-    pub(crate) layers: &'a [String],
-    pub(crate) stored: &'a [Stored],
+pub(crate) struct FetchHost {
+    layers: Vec<String>,
+    stored: Vec<Stored>,
+    broke: Broke,
 }
 
-impl Host for FetchHost<'_> {
+impl FetchHost {
+    /// Of a repository that is there.
+    pub(crate) fn new(layers: Vec<String>, stored: Vec<Stored>) -> Self {
+        Self { layers, stored, broke: Broke::default() }
+    }
+
+    /// Why the repository broke off on its way, of which nobody was told.
+    pub(crate) fn broke(&self) -> Option<String> {
+        self.broke.why()
+    }
+}
+
+impl Host for FetchHost {
     fn build(&self) -> Result<BuildRequest, Refusal> {
         Err(only_a_fetch())
     }
 
     fn repo(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
-        repo(self.layers, self.stored).map_err(|cause| {
+        let repo = repo(&self.layers, &self.stored).map_err(|cause| {
             terminal::log(&cause);
             Refusal(NO_REPO.to_owned())
-        })
+        })?;
+        Ok(repo.map(|from| self.broke.watch(from)))
     }
 
     fn source(&self) -> Result<Option<Box<dyn Read>>, Refusal> {
@@ -537,7 +618,8 @@ fn only_a_fetch() -> Refusal {
 }
 
 /// What a developer is told about a repository that cannot be had.
-const NO_REPO: &str = "The app's repository cannot be read. Tell the server's admin; nothing was changed.";
+pub(crate) const NO_REPO: &str =
+    "The app's repository cannot be read. Tell the server's admin; nothing was changed.";
 
 /// What is told when nothing could be stored at the end of a build.
 const NO_TIME: &str =
@@ -661,17 +743,18 @@ fn cut(text: &str, max: usize) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use ruko_api_types::{AppRef, CachePlace, RepoPlace, SlugPlace, Tarball};
     use ruko_core::PushId;
     use ruko_core::config::BuildLimits;
 
     use super::*;
+    use crate::session;
 
     const NULL: &str = "0000000000000000000000000000000000000000";
     const ONE: &str = "1111111111111111111111111111111111111111";
 
-    fn push() -> Push {
+    pub(crate) fn push() -> Push {
         Push {
             push: PushId::generate(),
             request_id: "r".into(),
@@ -789,11 +872,11 @@ mod tests {
     }
 
     /// A host side whose API is nowhere and whose storage is this directory.
-    fn with_host(check: impl FnOnce(&PushHost<'_>)) {
+    fn with_host(check: impl FnOnce(&PushHost)) {
         with_host_of(|_| {}, check);
     }
 
-    fn with_host_of(change: impl FnOnce(&mut Push), check: impl FnOnce(&PushHost<'_>)) {
+    fn with_host_of(change: impl FnOnce(&mut Push), check: impl FnOnce(&PushHost)) {
         let dir = tempfile::tempdir().unwrap();
         let mut push = push();
         change(&mut push);
@@ -802,8 +885,17 @@ mod tests {
         let api = ApiClient::new("http://127.0.0.1:1", "token".into()).unwrap();
         let (events, _queue) = std::sync::mpsc::channel();
         let container = Container::keeper(&["cat".to_owned()], events).unwrap();
-        let ended = AtomicBool::new(true);
-        check(&PushHost::new(&api, &push, &container, BTreeMap::new(), &ended, Arc::default(), dir.path()));
+        let (container, ended) = (Arc::new(container), Arc::new(AtomicBool::new(true)));
+        let env = BTreeMap::new();
+        check(&PushHost::new(
+            api,
+            Arc::new(push),
+            container,
+            env,
+            ended,
+            Arc::default(),
+            dir.path().to_owned(),
+        ));
     }
 
     /// An object whose end comes when it is allowed to.
@@ -822,7 +914,7 @@ mod tests {
             let (go_on, wait) = std::sync::mpsc::channel();
             std::thread::scope(|scope| {
                 let first = scope.spawn(move || host.store_slug(&mut Slow(&wait)));
-                while host.objects.try_lock().is_ok() {
+                while !lock(&host.objects).storing {
                     std::thread::yield_now();
                 }
                 assert!(host.store_slug(&mut &b"other"[..]).is_err());
@@ -831,6 +923,57 @@ mod tests {
                 assert_eq!(first.join().unwrap().unwrap().bytes, 0);
             });
         });
+    }
+
+    /// Storage that takes a connection, says so, and then nothing.
+    fn silent_storage() -> (String, std::sync::mpsc::Receiver<std::net::TcpStream>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/slug", listener.local_addr().unwrap());
+        let (taken, connections) = std::sync::mpsc::channel();
+        thread::spawn(move || listener.incoming().flatten().try_for_each(|stream| taken.send(stream)));
+        (url, connections)
+    }
+
+    #[test]
+    fn a_push_that_is_over_waits_for_no_upload_and_commits_nothing_more() {
+        let parent = tempfile::tempdir().unwrap();
+        let running = session::tests::running(parent.path());
+        let (url, connections) = silent_storage();
+        let mut push = push();
+        push.slug = SlugPlace { put: url, max_bytes: 1 << 20 };
+        let host = Arc::new(PushHost::new(
+            ApiClient::new("http://127.0.0.1:1", "token".into()).unwrap(),
+            Arc::new(push),
+            running.container.clone(),
+            BTreeMap::new(),
+            running.ended.clone(),
+            Arc::default(),
+            parent.path().to_owned(),
+        ));
+        let socket = running.dir.join("host.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let uploading = thread::spawn(move || {
+            let mut client = ruko_channel::Client::connect(&socket).unwrap();
+            let mut slug = client.slug().unwrap();
+            std::io::Write::write_all(&mut slug, b"slug").unwrap();
+            slug.finish()
+        });
+        let gone = running.events.sender();
+        thread::spawn(move || {
+            let connection = connections.recv().unwrap();
+            gone.send(crate::events::Event::ClientGone).unwrap();
+            // Held for as long as this test may take.
+            let _ = (connection, connections.recv());
+        });
+        let begun = Instant::now();
+        let cut = running.attend(session::tests::git("exec sleep 300"), listener, host.clone());
+        assert!(matches!(cut, Err(session::Cut::ClientGone)), "{cut:?}");
+        assert!(matches!(host.outcome(), Outcome::Nothing));
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(!uploading.is_finished(), "storage has answered nothing");
+        let request = CommitRequest { refs: vec![update("refs/heads/topic")], manifest: None };
+        assert!(host.commit(request).is_err_and(|why| why.0.starts_with("Nothing was committed")));
+        assert!(host.store_repo(&mut &b"repo"[..]).is_err());
     }
 
     #[test]
@@ -907,6 +1050,36 @@ mod tests {
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
         assert!(read(&[Stored { bytes: 3, sha256 }]).unwrap_err().to_string().contains("is damaged"));
         assert_eq!(read(&[]).unwrap(), b"abd");
+    }
+
+    #[test]
+    fn a_repository_that_cannot_be_had_is_the_reason_of_the_record() {
+        let missing = |push: &mut Push| push.repo.get = vec!["file:///nonexistent/repo".into()];
+        with_host_of(missing, |host| {
+            assert!(host.repo().is_err());
+            let Outcome::Failed(reason) = host.outcome() else { panic!("nothing is recorded") };
+            assert!(reason.contains("cannot be read") && reason.contains("is not in storage"), "{reason}");
+        });
+    }
+
+    #[test]
+    fn so_is_one_that_breaks_off_of_which_nobody_was_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("repo"), "abd").unwrap();
+        let layers = vec![format!("file://{}/repo", dir.path().display())];
+        let stored = vec![Stored { bytes: 3, sha256: "0".repeat(64) }];
+        let read = |repo: Result<Option<Box<dyn Read>>, Refusal>| {
+            assert!(repo.unwrap().unwrap().read_to_end(&mut Vec::new()).is_err());
+        };
+        let damaged = |push: &mut Push| (push.repo.get, push.repo.stored) = (layers.clone(), stored.clone());
+        with_host_of(damaged, |host| {
+            read(host.repo());
+            let Outcome::Unreadable(cause) = host.outcome() else { panic!("nothing is recorded") };
+            assert!(cause.contains("is damaged"), "{cause}");
+        });
+        let fetch = FetchHost::new(layers.clone(), stored.clone());
+        read(fetch.repo());
+        assert!(fetch.broke().unwrap().contains("is damaged"));
     }
 
     #[test]

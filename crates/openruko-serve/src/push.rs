@@ -1,16 +1,17 @@
 //! A push: authorized, leased, built in a container, committed.
 
 use std::process::{ExitCode, ExitStatus};
+use std::sync::Arc;
 
 use ruko_api_types::push_log::Step;
 use ruko_api_types::{Access, Committed, Push};
 use ruko_core::{Exit, Fault, UserName};
 
 use crate::context::Context;
-use crate::ending::{api_down, denied, end, not_begun, not_started, passed_on};
+use crate::ending::{Ending, api_down, denied, not_begun, not_started, passed_on};
 use crate::events::Events;
 use crate::finish::Plan;
-use crate::host::{Outcome, PushHost};
+use crate::host::{NO_REPO, Outcome, PushHost};
 use crate::lease::Lease;
 use crate::queue::{Kind, Place};
 use crate::request::Request;
@@ -41,9 +42,10 @@ pub(crate) fn run(
         return Ok(Exit::Refused.into());
     };
     clock.ended(Step::Lease);
+    let push = Arc::new(push);
     let lease = Lease::keep(&context.api, &push, session.events.sender());
     match container(context, session, &push, &clock) {
-        Ok((running, _slot)) => Ok(build(context, request, &push, lease, running, &clock)),
+        Ok((running, slot)) => Ok(build(context, request, &push, lease, (running, slot), &clock)),
         Err(cut) => {
             lease.give_back(cut.reason());
             drop(clock.tell_failed(&context.api, &push.push));
@@ -69,57 +71,64 @@ fn container(
 }
 
 /// Runs git in the container and sees to it that the lease ends as the push did. From here on git speaks
-/// its protocol: trouble is told in words only.
+/// its protocol: trouble is told in words only, and when lease and slot are free.
 fn build(
     context: &Context,
     request: &Request,
-    push: &Push,
+    push: &Arc<Push>,
     lease: Lease,
-    running: Running,
+    (running, slot): (Running, Place),
     clock: &Clock,
 ) -> ExitCode {
-    let host = PushHost::of(context, push, &lease, &running, clock);
-    let ended = running.git(context, request, Some(push.limits.pack_bytes), &host);
+    let host = Arc::new(PushHost::of(context, push, &lease, &running, clock));
+    let ended = running.git(context, request, Some(push.limits.pack_bytes), host.clone());
     let outcome = host.outcome();
     if let Outcome::Committed(committed) = outcome {
         let _told = clock.tell_committed(&context.api, &push.push, &committed);
         lease.settle();
         finish(push, running, &committed);
+        drop(slot);
         return after_commit(&committed, ended);
     }
-    let status = came_to_nothing(outcome, ended, lease, &running);
+    let ending = came_to_nothing(outcome, ended, lease, &running);
+    running.end();
+    drop(slot);
     drop(clock.tell_failed(&context.api, &push.push));
-    status
+    ending.tell()
 }
 
-/// Gives the lease back with the reason, and tells the developer what git does not.
+/// Gives the lease back with the reason; the developer is to be told what git does not tell.
 fn came_to_nothing(
     outcome: Outcome,
     ended: Result<ExitStatus, Cut>,
     lease: Lease,
     running: &Running,
-) -> ExitCode {
+) -> Ending {
     match (outcome, ended) {
         (_, Err(cut)) => {
             lease.give_back(cut.reason());
-            end(cut)
+            Ending::cut(&cut)
         }
         (Outcome::Failed(reason), Ok(status)) => {
             lease.give_back(reason);
-            passed_on(status)
+            Ending::git(status)
+        }
+        (Outcome::Unreadable(cause), Ok(status)) => {
+            lease.give_back(format!("{NO_REPO} ({cause})"));
+            Ending::git(status).saying(NO_REPO)
         }
         (Outcome::Nothing | Outcome::Committed(_), Ok(status)) => {
             lease.forget();
-            if !status.success() {
-                terminal::trouble(HUNG_UP);
+            match status.success() {
+                true => Ending::git(status),
+                false => Ending::git(status).saying(HUNG_UP),
             }
-            passed_on(status)
         }
         (Outcome::Broken, Ok(status)) => {
             let met: Vec<String> = running.container.limits_met().iter().map(ToString::to_string).collect();
-            met.iter().for_each(|limit| terminal::trouble(format!("The build ended early: {limit}.")));
             lease.give_back(format!("the build ended early {}", met.join(", ")).trim_end());
-            passed_on(status)
+            let words = met.iter().map(|limit| format!("The build ended early: {limit}."));
+            words.fold(Ending::git(status), Ending::saying)
         }
     }
 }
@@ -133,7 +142,7 @@ pub(crate) fn finish(push: &Push, running: Running, committed: &Committed) {
         cache_max_bytes: push.limits.disk_bytes,
     };
     // The container may be gone already. Without it there is no cache, which costs time only.
-    if plan.hand_over(running.container, &running.dir).is_ok() {
+    if plan.hand_over(&running.container, &running.dir).is_ok() {
         running.dir.hand_over();
     }
 }
@@ -151,5 +160,31 @@ fn after_commit(committed: &Committed, ended: Result<ExitStatus, Cut>) -> ExitCo
                     .hint("Run `git fetch`: your push has arrived."),
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use ruko_api_client::ApiClient;
+
+    use super::*;
+    use crate::{host, session};
+
+    /// What is told of a git that ended with 1.
+    fn told(outcome: Outcome) -> Vec<String> {
+        let parent = tempfile::tempdir().unwrap();
+        let running = session::tests::running(parent.path());
+        let nowhere = ApiClient::new("http://127.0.0.1:1", "token".into()).unwrap();
+        let lease = Lease::keep(&nowhere, &host::tests::push(), running.events.sender());
+        came_to_nothing(outcome, Ok(ExitStatus::from_raw(1 << 8)), lease, &running).words().to_vec()
+    }
+
+    #[test]
+    fn a_guess_is_made_only_where_nothing_is_known() {
+        assert_eq!(told(Outcome::Nothing), [HUNG_UP]);
+        assert!(told(Outcome::Failed("The app's repository cannot be read.".into())).is_empty());
+        assert_eq!(told(Outcome::Unreadable("it is damaged".into())), [NO_REPO]);
     }
 }

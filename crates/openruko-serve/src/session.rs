@@ -1,13 +1,14 @@
 //! One git service, or one build of a tarball, in one container: from the keeper that is ready for a spec to
 //! its end.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,11 +29,20 @@ use crate::events::{Event, Events};
 use crate::inner_ssh::{self, Endpoint, KeyPair};
 use crate::request::Request;
 use crate::runtime_dir::RuntimeDir;
+use crate::terminal;
 
 /// How long a container may take to answer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long the keeper may take to say why the container ended under git.
 const REASON_WITHIN: Duration = Duration::from_secs(5);
+/// How long is waited for what the host side is still doing when git has ended. Storage may take hours: an upload that
+/// nobody waits for any more ends with this process.
+const DONE_WITHIN: Duration = Duration::from_secs(1);
+/// How long the last words of git may take on their way: longer where it ended by itself, and shorter where it was
+/// ended, since then a lease and a build slot are to be free. A client that does not read them does not hold those.
+const WORDS_WITHIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(2));
+/// The longest line that is looked at as a whole, in bytes.
+const MAX_WORDS: u64 = 64 << 10;
 /// A container needs two connections; more than this are closed at once.
 const MAX_CONNECTIONS: usize = 16;
 
@@ -48,9 +58,9 @@ pub(crate) struct Session {
 /// A session whose container answers.
 pub(crate) struct Running {
     /// Set when git has ended, or was ended: nobody waits for an answer any more.
-    pub(crate) ended: AtomicBool,
+    pub(crate) ended: Arc<AtomicBool>,
     pub(crate) dir: RuntimeDir,
-    pub(crate) container: Container,
+    pub(crate) container: Arc<Container>,
     pub(crate) events: Events,
     pub(crate) endpoint: Endpoint,
 }
@@ -167,7 +177,7 @@ impl Session {
         // A keeper that has ended says why as its last word.
         let _ = container.start(&spec);
         let endpoint = wait_until_ready(&events, name)?;
-        Ok(Running { ended: AtomicBool::new(false), dir, container, events, endpoint })
+        Ok(Running { ended: Arc::default(), dir, container: Arc::new(container), events, endpoint })
     }
 }
 
@@ -223,45 +233,69 @@ fn cut(event: Event) -> Cut {
 
 impl Running {
     /// Runs a git service with the client's stdin, stdout and stderr, while the host side answers the
-    /// container. Returns when git has ended, or when something ends it; by then the host side has
-    /// finished with whatever it was asked.
+    /// container. Returns when git has ended, or when something ends it, whatever the host side still waits for.
     pub(crate) fn git(
         &self,
         context: &Context,
         request: &Request,
         max_pack_bytes: Option<u64>,
-        host: &dyn Host,
+        host: Arc<dyn Host + Send + Sync>,
     ) -> Result<ExitStatus, Cut> {
         let protocol = context.git_protocol.as_deref();
         self.work(Work::Git { request, protocol, max_pack_bytes }, host)
     }
 
     /// Builds a tarball; otherwise as [`Running::git`].
-    pub(crate) fn source(&self, host: &dyn Host) -> Result<ExitStatus, Cut> {
+    pub(crate) fn source(&self, host: Arc<dyn Host + Send + Sync>) -> Result<ExitStatus, Cut> {
         self.work(Work::Source, host)
     }
 
-    fn work(&self, work: Work<'_>, host: &dyn Host) -> Result<ExitStatus, Cut> {
-        let socket = self.dir.join("host.sock");
-        let listener = UnixListener::bind(&socket).map_err(|why| Cut::not_started(chain(&why)))?;
-        let (listener, ended) = (&listener, &self.ended);
-        thread::scope(|scope| {
-            scope.spawn(move || answer_connections(listener, host, ended));
-            let outcome = self.run(work, &socket);
-            self.ended.store(true, Ordering::Release);
-            if outcome.is_err() {
-                // The container goes now, whatever the host side is still waiting for.
-                self.container.let_go();
-            }
-            // Wakes the thread that waits for connections.
-            let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
-            outcome
-        })
+    /// The container goes, whoever else still knows it, and then the directory.
+    pub(crate) fn end(self) {
+        self.container.let_go();
     }
 
-    fn run(&self, work: Work<'_>, socket: &Path) -> Result<ExitStatus, Cut> {
-        let mut git = self.spawn(work, socket).map_err(|fault| Cut::not_started(fault.message))?;
-        let words = git.stderr.take().map(|words| thread::spawn(move || pass_words_on(words)));
+    fn work(&self, work: Work<'_>, host: Arc<dyn Host + Send + Sync>) -> Result<ExitStatus, Cut> {
+        let socket = self.dir.join("host.sock");
+        let listener = UnixListener::bind(&socket).map_err(|why| Cut::not_started(chain(&why)))?;
+        let git = self.spawn(work, &socket).map_err(|fault| {
+            self.container.let_go();
+            Cut::not_started(fault.message)
+        })?;
+        self.attend(git, listener, host)
+    }
+
+    /// Answers the container until git has ended, or something ends it.
+    pub(crate) fn attend(
+        &self,
+        git: Child,
+        listener: UnixListener,
+        host: Arc<dyn Host + Send + Sync>,
+    ) -> Result<ExitStatus, Cut> {
+        let (listener, ended) = (Arc::new(listener), self.ended.clone());
+        let (at_work, done) = mpsc::channel();
+        let listening = listener.clone();
+        thread::spawn(move || answer_connections(&listening, &host, &ended, &at_work));
+        let outcome = self.until_ended(git);
+        self.ended.store(true, Ordering::Release);
+        if outcome.is_err() {
+            // The container goes now, whatever the host side is still waiting for.
+            self.container.let_go();
+        }
+        // Wakes the thread that waits for connections.
+        let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
+        // Nothing is ever sent: it closes when all of them are done.
+        let _ = done.recv_timeout(DONE_WITHIN);
+        outcome
+    }
+
+    fn until_ended(&self, mut git: Child) -> Result<ExitStatus, Cut> {
+        let (passing, passed) = mpsc::channel::<()>();
+        let words = git.stderr.take();
+        thread::spawn(move || {
+            words.into_iter().for_each(pass_words_on);
+            drop(passing);
+        });
         report_end(&git, self.events.sender());
         let outcome = match self.events.next() {
             Event::GitEnded => match git.wait() {
@@ -276,7 +310,7 @@ impl Running {
             }
         };
         // Its stderr has ended with it.
-        let _ = words.map(thread::JoinHandle::join);
+        let _ = passed.recv_timeout(if outcome.is_ok() { WORDS_WITHIN.0 } else { WORDS_WITHIN.1 });
         outcome
     }
 
@@ -303,9 +337,9 @@ impl Running {
 fn pass_words_on(words: impl Read) {
     let mut words = BufReader::new(words);
     let mut line = Vec::new();
-    while words.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+    while words.by_ref().take(MAX_WORDS).read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
         if !line.starts_with(b"Connection to ") {
-            let _ = io::stderr().lock().write_all(&line);
+            terminal::pass_on(&line);
         }
         line.clear();
     }
@@ -322,29 +356,107 @@ fn report_end(child: &Child, events: Sender<Event>) {
     });
 }
 
-/// Answers every connection of a container, a thread each, up to a bound.
-fn answer_connections(listener: &UnixListener, host: &dyn Host, ended: &AtomicBool) {
-    let open = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for connection in listener.incoming() {
-            if ended.load(Ordering::Acquire) {
-                return;
-            }
-            let Ok(connection) = connection else {
-                // Too many open files: the others have to end first.
-                thread::sleep(Duration::from_millis(100));
-                continue;
-            };
-            if open.fetch_add(1, Ordering::AcqRel) >= MAX_CONNECTIONS {
-                open.fetch_sub(1, Ordering::AcqRel);
-                continue;
-            }
-            let open = &open;
-            scope.spawn(move || {
-                // A connection that breaks is the container's loss: it gets no answer.
-                let _ = ruko_channel::serve(&connection, host);
-                open.fetch_sub(1, Ordering::AcqRel);
-            });
+/// Answers every connection of a container, a thread each, up to a bound. `at_work` is held by each of them.
+fn answer_connections(
+    listener: &UnixListener,
+    host: &Arc<dyn Host + Send + Sync>,
+    ended: &AtomicBool,
+    at_work: &Sender<()>,
+) {
+    let open = Arc::new(AtomicUsize::new(0));
+    for connection in listener.incoming() {
+        if ended.load(Ordering::Acquire) {
+            return;
         }
-    });
+        let Ok(connection) = connection else {
+            // Too many open files: the others have to end first.
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        if open.fetch_add(1, Ordering::AcqRel) >= MAX_CONNECTIONS {
+            open.fetch_sub(1, Ordering::AcqRel);
+            continue;
+        }
+        let (open, host, at_work) = (open.clone(), host.clone(), at_work.clone());
+        thread::spawn(move || {
+            // A connection that breaks is the container's loss: it gets no answer.
+            let _ = ruko_channel::serve(&connection, &*host);
+            open.fetch_sub(1, Ordering::AcqRel);
+            drop(at_work);
+        });
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A session whose container never says anything.
+    pub(crate) fn running(parent: &Path) -> Running {
+        let events = Events::of_test();
+        let container = Container::keeper(&["cat".to_owned()], events.sender()).unwrap();
+        let endpoint = Endpoint {
+            container: ContainerName::generate("test"),
+            address: std::net::Ipv4Addr::LOCALHOST,
+            port: 1,
+            user: "build".into(),
+            host_key: String::new(),
+        };
+        let dir = RuntimeDir::create(parent).unwrap();
+        Running { ended: Arc::default(), dir, container: Arc::new(container), events, endpoint }
+    }
+
+    /// Runs one of these tests in a process of its own; gives its exit status. Its stderr is never read.
+    fn deaf(test: &str) -> ExitStatus {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", test, "--nocapture"]).env("OPENRUKO_TEST_DEAF", "1");
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match child.try_wait().unwrap() {
+                Some(status) => return status,
+                None if Instant::now() < deadline => thread::sleep(Duration::from_millis(50)),
+                None => {
+                    child.kill().unwrap();
+                    return child.wait().unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_does_not_hold_a_session_that_was_ended() {
+        if std::env::var_os("OPENRUKO_TEST_DEAF").is_none() {
+            let name = "session::tests::a_client_that_does_not_read_does_not_hold_a_session_that_was_ended";
+            assert!(deaf(name).success(), "it did not end");
+            return;
+        }
+        let parent = tempfile::tempdir().unwrap();
+        let running = running(parent.path());
+        let listener = UnixListener::bind(running.dir.join("host.sock")).unwrap();
+        // More than the pipe to the client takes, and then endlessly.
+        let full = parent.path().join("full");
+        let line = "x".repeat(1000);
+        let talking =
+            format!("yes {line} | head -c 100000 >&2; touch {}; exec yes {line} >&2", full.display());
+        let events = running.events.sender();
+        thread::spawn(move || {
+            while !full.exists() {
+                thread::yield_now();
+            }
+            events.send(Event::Signal).unwrap();
+        });
+        let host = crate::host::FetchHost::new(vec![], vec![]);
+        let cut = running.attend(git(&talking), listener, Arc::new(host));
+        assert!(matches!(cut, Err(Cut::Because { .. })), "{cut:?}");
+        terminal::trouble("Nobody reads this.");
+        terminal::trouble("Nor that.");
+    }
+
+    /// What stands for the ssh that runs git.
+    pub(crate) fn git(script: &str) -> Child {
+        let mut sh = std::process::Command::new("sh");
+        sh.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        sh.spawn().unwrap()
+    }
 }

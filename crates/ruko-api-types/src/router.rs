@@ -96,7 +96,8 @@ pub struct Wake {
 }
 
 /// `POST /internal/router/activity`: how many seconds ago the last request of each app began or ended; 0 while one is
-/// open. Apps without a request since the last call need not be there.
+/// open. Apps without a request since the last call need not be there. It is told when there is none at all, too: no
+/// app is put to sleep for having been idle later than the last call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity {
     /// By the apps' ids.

@@ -18,6 +18,7 @@ mod addresses;
 mod commands;
 mod disk;
 mod events;
+mod filter;
 mod host;
 mod host_key;
 mod image;

@@ -27,7 +27,7 @@ use crate::spec::{ClientKey, Dyno, Order, Wanted};
 use crate::state::{self, Entry, Record, now};
 use crate::watchdog::Sample;
 use crate::work::{self, Work};
-use crate::{disk, host, layout, slug, stack};
+use crate::{disk, filter, host, layout, slug, stack};
 
 /// How long lxc-start may take to tidy up after its container's end before it is killed itself.
 const END_TIME: Duration = Duration::from_secs(3);
@@ -86,7 +86,8 @@ impl<'a> Machine<'a> {
         let slot = Slot::take(settings, layout)?;
         let entry = Entry::create(settings, &order.name)?;
         let mut machine = Self { settings, layout, order, work, slot, entry, running: None };
-        match machine.lay_out(host_key).and_then(|()| machine.boot()) {
+        let laid_out = machine.lay_out(host_key).and_then(|()| machine.keep_apart());
+        match laid_out.and_then(|()| machine.boot()) {
             Ok(()) => Ok(machine),
             Err(fault) => {
                 // The first failure is the one to report; what is left now, the next reaper destroys.
@@ -94,6 +95,11 @@ impl<'a> Machine<'a> {
                 Err(fault)
             }
         }
+    }
+
+    /// Sees to it that the packet filter is there.
+    pub(crate) fn keep_apart(&self) -> Result<(), Fault> {
+        filter::ensure(self.settings)
     }
 
     fn limits(&self) -> Limits {

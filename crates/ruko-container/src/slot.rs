@@ -1,10 +1,10 @@
 //! Slots: one pool for the whole machine, however many installations it has, so that no two containers
 //! ever share ids, control groups or, within an installation, an address.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::Ipv4Addr;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use ruko_core::{Fault, Hint};
 use ruko_lxc::cgroup::Layout;
@@ -29,20 +29,25 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Takes the first free slot and makes sure that nothing of its last container is left. What is left
-    /// in one slot is waited for only where no other is free.
+    /// Takes the slot that has been free longest and makes sure that nothing of its last container is left: whoever
+    /// still takes its address for that of the last one, such as a router that hears nothing, has time to learn better.
+    /// What is left in one slot is waited for only where no other is free.
     pub(crate) fn take(settings: &Settings, layout: &Layout) -> Result<Self, Fault> {
         let range = id_range(settings.slots)?;
         make_pool()?;
         let mut stuck = None;
+        let slots = longest_free_first((0..settings.slots).map(|index| (last_used(index), index)).collect());
         let tries = [Duration::ZERO, CLEAR_TIME].into_iter();
-        for (time, index) in tries.flat_map(|time| (0..settings.slots).map(move |index| (time, index))) {
+        for (time, index) in tries.flat_map(|time| slots.iter().map(move |&index| (time, index))) {
             let Some(lock) = lock(index)? else { continue };
             let ids = range.of_slot(index);
             let address = net::address(settings.subnet, index);
             let (Some(ids), Some(address)) = (ids, address) else { continue };
             match clear(index, settings, layout, time) {
-                Ok(()) => return Ok(Self { index, ids, address, _lock: lock }),
+                Ok(()) => {
+                    note_use(index);
+                    return Ok(Self { index, ids, address, _lock: lock });
+                }
                 Err(fault) => stuck = Some(fault),
             }
         }
@@ -67,8 +72,33 @@ impl Slot {
 
     /// Kills and removes whatever is left of a container in this slot.
     pub(crate) fn clear(&self, settings: &Settings, layout: &Layout) -> Result<(), Fault> {
-        clear(self.index, settings, layout, CLEAR_TIME)
+        clear(self.index, settings, layout, CLEAR_TIME)?;
+        let_go(self.index, self.address);
+        Ok(())
     }
+}
+
+/// What outlives the container beside its group and port: connections that the kernel remembers for days, by an address
+/// that others will have.
+fn let_go(index: u32, address: Ipv4Addr) {
+    // There may be none, and the tool may be missing: neither is worth a container.
+    let _ = System.output("conntrack", &["-D", "-s", &address.to_string()]);
+    note_use(index);
+}
+
+/// When a slot was last taken or let go, as far as that is known.
+fn last_used(index: u32) -> Option<SystemTime> {
+    fs::metadata(place(index)).and_then(|meta| meta.modified()).ok()
+}
+
+fn note_use(index: u32) {
+    let noted = File::options().write(true).open(place(index));
+    let _ = noted.and_then(|file| file.set_modified(SystemTime::now()));
+}
+
+fn longest_free_first(mut slots: Vec<(Option<SystemTime>, u32)>) -> Vec<u32> {
+    slots.sort_unstable();
+    slots.into_iter().map(|(_, index)| index).collect()
 }
 
 fn payload_group(index: u32) -> String {
@@ -88,7 +118,11 @@ pub(crate) fn clear_if_free(
 ) -> Result<(), Fault> {
     make_pool()?;
     match lock(index)? {
-        Some(_lock) => clear(index, settings, layout, time),
+        Some(_lock) => {
+            clear(index, settings, layout, time)?;
+            net::address(settings.subnet, index).into_iter().for_each(|address| let_go(index, address));
+            Ok(())
+        }
         None => Ok(()),
     }
 }
@@ -117,7 +151,11 @@ fn make_pool() -> Result<(), Fault> {
 }
 
 fn lock(index: u32) -> Result<Option<Lock>, Fault> {
-    Ok(Lock::try_take(&Path::new(POOL).join(format!("{index:03}")))?)
+    Ok(Lock::try_take(&place(index))?)
+}
+
+fn place(index: u32) -> PathBuf {
+    Path::new(POOL).join(format!("{index:03}"))
 }
 
 /// The range of ids for so many containers.
@@ -128,4 +166,16 @@ pub(crate) fn id_range(slots: u32) -> Result<IdRange, Fault> {
         Fault::refused(format!("root has no range of {wanted} ids in both /etc/subuid and /etc/subgid"))
             .hint("`ruko-container setup` adds one")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_rests_as_long_as_there_are_others() {
+        let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let order = longest_free_first(vec![(at(9), 0), (None, 1), (at(3), 2), (None, 3)]);
+        assert_eq!(order, [1, 3, 2, 0]);
+    }
 }

@@ -415,6 +415,10 @@ pub struct ContainerConfig {
     /// Processor cores that one container may use, as a decimal number.
     #[serde(default = "default_cpus")]
     pub cpus: f64,
+    /// Connections that one container may have open to elsewhere at a time; a further one gets no answer. All containers
+    /// share the kernel's table of connections (`nf_conntrack_max`) with the host. 0: without a bound.
+    #[serde(default = "default_connections")]
+    pub connections: u32,
     /// The most that a caller may ask for: of seconds, memory, processes and disk. `slug_bytes` and
     /// `output_bytes` do not count here: a container knows nothing of slugs and output, the API sets those
     /// bounds.
@@ -458,6 +462,10 @@ const fn default_slots() -> u32 {
 
 const fn default_cpus() -> f64 {
     2.0
+}
+
+const fn default_connections() -> u32 {
+    1024
 }
 
 const fn default_reserve() -> u64 {

@@ -9,6 +9,7 @@ pub mod config;
 pub mod idrange;
 pub mod mount;
 pub mod net;
+pub mod netfilter;
 pub mod tools;
 
 pub use config::{BadValue, Config};

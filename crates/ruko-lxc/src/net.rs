@@ -92,6 +92,8 @@ pub struct Filter<'a> {
     pub nameservers: &'a [Ipv4Addr],
     /// How many containers there may be.
     pub slots: u32,
+    /// Connections of one container to elsewhere at a time; 0: without a bound.
+    pub connections: u32,
     /// The users of this machine, besides root, who may open connections to containers.
     pub callers: &'a [u32],
 }
@@ -99,8 +101,8 @@ pub struct Filter<'a> {
 impl Filter<'_> {
     /// The input of `nft -f`, which replaces both tables of the bridge in one transaction.
     ///
-    /// Table `inet`: containers reach the internet and what is allowed, not the host, not private
-    /// networks; from the host only root and the callers reach them. Table `bridge`: a container speaks as itself or not at all, and no container reaches
+    /// Table `inet`: containers reach the internet and what is allowed, by a bounded number of connections, not the host,
+    /// not private networks; from the host only root and the callers reach them. Table `bridge`: a container speaks as itself or not at all, and no container reaches
     /// another. This kernel may lack `meta ibrname`, hence the names of the ports.
     pub fn ruleset(&self) -> String {
         let mut text = String::new();
@@ -120,12 +122,13 @@ impl Filter<'_> {
             accept(self.allow.iter().map(|net| Ipv4Net { address: net.network(), prefix: net.prefix }));
         let source = source_rule(self.subnet);
         let names = self.nameserver_rule();
+        let [flows, bound] = self.connection_rules();
         let closed = CLOSED.join(", ");
         let callers: String = self.callers.iter().map(|user| format!(", {user}")).collect();
         let _ = write!(
             text,
             "table inet {bridge} {{
-\tchain input {{
+{flows}\tchain input {{
 \t\ttype filter hook input priority filter; policy accept;
 \t\tiifname != \"{bridge}\" accept
 \t\tct state established,related accept
@@ -145,7 +148,7 @@ impl Filter<'_> {
 \t\t{source}
 \t\tmeta nfproto != ipv4 drop
 \t\tct state established,related accept
-{names}{allow}\t\tip daddr {{ {closed} }} drop
+{bound}{names}{allow}\t\tip daddr {{ {closed} }} drop
 \t\taccept
 \t}}
 \tchain postrouting {{
@@ -155,6 +158,16 @@ impl Filter<'_> {
 }}
 "
         );
+    }
+
+    /// A set that counts, and the rule that has it count and drops what is too much.
+    fn connection_rules(&self) -> [String; 2] {
+        let most = self.connections;
+        if most == 0 {
+            return [String::new(), String::new()];
+        }
+        let set = "\tset flows {\n\t\ttype ipv4_addr\n\t\tsize 1024\n\t\tflags dynamic\n\t}\n";
+        [set.to_owned(), format!("\t\tadd @flows {{ ip saddr ct count over {most} }} drop\n")]
     }
 
     fn nameserver_rule(&self) -> String {
@@ -228,7 +241,8 @@ mod tests {
     fn filter(allow: &[Ipv4Net], nameservers: &[Ipv4Addr]) -> String {
         let bridge: Bridge = "rk-ab12".parse().unwrap();
         let subnet = "10.200.7.1/24".parse().unwrap();
-        Filter { bridge: &bridge, subnet, allow, nameservers, slots: 2, callers: &[998, 997] }.ruleset()
+        Filter { bridge: &bridge, subnet, allow, nameservers, slots: 2, connections: 7, callers: &[998, 997] }
+            .ruleset()
     }
 
     /// The lines of one chain, trimmed.
@@ -295,6 +309,32 @@ mod tests {
         assert_eq!(forward.last(), Some(&"accept"));
         assert!(is_of_subnet(&ruleset, "10.200.7.0/24".parse().unwrap()));
         assert!(!is_of_subnet(&ruleset, "10.200.7.0/25".parse().unwrap()));
+    }
+
+    #[test]
+    fn connections_are_counted_before_anything_is_accepted_unless_there_is_no_bound() {
+        let ruleset = filter(&[], &["192.0.2.53".parse().unwrap()]);
+        let forward = chain(&ruleset, "forward");
+        let at = |needle: &str| forward.iter().position(|line| line.contains(needle)).unwrap();
+        let bound = at("add @flows { ip saddr ct count over 7 } drop");
+        assert!(bound < at("th dport 53") && bound > at("iifname != \"rk-ab12\" accept"));
+        assert_eq!(
+            forward[bound - 1],
+            "ct state established,related accept",
+            "what is open is not counted anew"
+        );
+        let bridge: Bridge = "rk-ab12".parse().unwrap();
+        let subnet = "10.200.7.1/24".parse().unwrap();
+        let unbound = Filter {
+            bridge: &bridge,
+            subnet,
+            allow: &[],
+            nameservers: &[],
+            slots: 2,
+            connections: 0,
+            callers: &[],
+        };
+        assert!(!unbound.ruleset().contains("flows"));
     }
 
     #[test]

@@ -157,6 +157,8 @@ pub(crate) fn plain() -> Tool {
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
+        // An object is what it is named by, whatever refs/replace says of it (git-replace(1)).
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
 }
 
 /// The repository is used even where its directory belongs to somebody else: in a container it is a mount

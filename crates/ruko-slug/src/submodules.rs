@@ -158,23 +158,15 @@ impl Run<'_> {
         let repository = match &found {
             Origin::App(app) => {
                 self.output.detail(format!("{name} from the app {app}"));
-                self.of_app(app, &name, dir.path())?
+                self.of_app(app, commit, &name, dir.path())?
             }
             Origin::Url(url) => {
                 self.output.detail(format!("{name} from {}", redacted(url)));
                 self.of_url(url, commit, &name, dir.path())?
             }
         };
-        let kinds = repository.kinds(std::slice::from_ref(commit)).refuse("Push rejected")?;
-        if kinds.first().and_then(Option::as_deref) != Some("commit") {
-            return Err(Refusal::new(format!(
-                "Push rejected: the submodule {name} has no commit {commit} in {}.\nPush it there first, then push \
-                 the app again.",
-                match &found {
-                    Origin::App(app) => format!("the app {app}"),
-                    Origin::Url(url) => redacted(url),
-                }
-            )));
+        if !has_commit(&repository, commit)? {
+            return Err(no_commit(&name, commit, &found));
         }
         let target = into.join(path);
         // git made an empty directory for it; a tree that says otherwise does not get that far.
@@ -183,8 +175,16 @@ impl Run<'_> {
         self.tree(&repository, commit, &target, &found, depth + 1)
     }
 
-    fn of_app(&mut self, app: &AppName, name: &str, dir: &Path) -> Result<Repository, Refusal> {
-        let given = self.client.submodule(app, |archive| session::unpack(archive, dir));
+    fn of_app(
+        &mut self,
+        app: &AppName,
+        commit: &CommitId,
+        name: &str,
+        dir: &Path,
+    ) -> Result<Repository, Refusal> {
+        let stored = dir.join("stored");
+        fs::create_dir(&stored).refuse("Push rejected: cannot make a directory for a submodule")?;
+        let given = self.client.submodule(app, |archive| session::unpack(archive, &stored));
         let given = given.map_err(|e| match e {
             ruko_channel::ClientError::Refused(why) => {
                 Refusal::new(format!("Push rejected: the submodule {name} cannot be restored.\n{why}"))
@@ -197,7 +197,11 @@ impl Run<'_> {
             ))),
             Some(unpacked) => {
                 unpacked.map_err(|fault| Refusal::new(format!("Push rejected: {fault}")))?;
-                Ok(Repository::at(dir))
+                let stored = Repository::at(stored);
+                if !has_commit(&stored, commit)? {
+                    return Err(no_commit(name, commit, &Origin::App(app.clone())));
+                }
+                fetched_from(&stored, app, commit, name, &dir.join("fetched"))
             }
         }
     }
@@ -212,8 +216,7 @@ impl Run<'_> {
     ) -> Result<Repository, Refusal> {
         let ssh = if is_ssh(url) { Some(self.ssh(name, url)?) } else { None };
         let git = || self.git(ssh.as_deref()).arg("-C").arg(dir);
-        let made = git().args(["init", "--quiet", "--bare"]).run();
-        made.refuse("Push rejected: cannot make a repository for a submodule")?;
+        init(dir)?;
         let fetch = || git().args(["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"]);
         let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
         let fetched = match fetch().args(["--depth=1", "--", url, commit.as_str()]).run() {
@@ -261,6 +264,64 @@ impl Run<'_> {
              -o ConnectTimeout=20 -o ServerAliveInterval=15"
         ))
     }
+}
+
+/// The commit out of what another app has stored, in a repository of its own at `dir`.
+///
+/// A build of that app could have stored anything, and git trusts what lies in a repository: it checks an object out
+/// by the name of its file. What git fetches it names by its own digest, and it takes nothing that lacks a part.
+fn fetched_from(
+    stored: &Repository,
+    app: &AppName,
+    commit: &CommitId,
+    name: &str,
+    dir: &Path,
+) -> Result<Repository, Refusal> {
+    fs::create_dir(dir).refuse("Push rejected: cannot make a directory for a submodule")?;
+    init(dir)?;
+    let fetch = git::plain()
+        .env("GIT_ALLOW_PROTOCOL", "file")
+        .arg("-C")
+        .arg(dir)
+        .args(["-c", "gc.auto=0", "-c", "maintenance.auto=false"])
+        .args(["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--depth=1"])
+        .args(["--upload-pack=git -c uploadpack.allowAnySHA1InWant=true upload-pack", "--"])
+        .arg(stored.dir())
+        .arg(commit.as_str());
+    fetch.run().map_err(|why| {
+        let said = match &why {
+            ToolError::Failed { stderr, .. } => one_line(stderr),
+            spawn @ ToolError::Spawn { .. } => spawn.to_string(),
+        };
+        Refusal::new(format!(
+            "Push rejected: the commit {commit}, the submodule {name}, cannot be taken from what the app {app} has \
+             stored: {}\nIt may be damaged, or a build of {app} put something else under that name. Ask the owner of \
+             {app}.",
+            shown(said.as_bytes())
+        ))
+    })?;
+    Ok(Repository::at(dir))
+}
+
+fn init(dir: &Path) -> Result<(), Refusal> {
+    let made = git::plain().arg("-C").arg(dir).args(["init", "--quiet", "--bare"]).run();
+    made.refuse("Push rejected: cannot make a repository for a submodule")
+}
+
+fn has_commit(repository: &Repository, commit: &CommitId) -> Result<bool, Refusal> {
+    let kinds = repository.kinds(std::slice::from_ref(commit)).refuse("Push rejected")?;
+    Ok(kinds.first().and_then(Option::as_deref) == Some("commit"))
+}
+
+fn no_commit(name: &str, commit: &CommitId, origin: &Origin) -> Refusal {
+    let from = match origin {
+        Origin::App(app) => format!("the app {app}"),
+        Origin::Url(url) => redacted(url),
+    };
+    Refusal::new(format!(
+        "Push rejected: the submodule {name} has no commit {commit} in {from}.\nPush it there first, then push the \
+         app again."
+    ))
 }
 
 /// The gitlinks of a commit, by path.

@@ -147,6 +147,92 @@ fn another_app_of_the_platform_is_a_submodule_by_its_relative_url() {
     }
 }
 
+/// What hostile code in a build of the app `lib` could have put into its stored repository: this repository with
+/// something changed in it.
+fn stored_as(repository: &Path, change: impl FnOnce(&Path)) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let bare = dir.path().join("bare");
+    git(repository, &["clone", "-q", "--bare", ".", bare.to_str().unwrap()]);
+    change(&bare);
+    let tar = Command::new("tar").arg("czf").arg("-").arg("-C").arg(&bare).arg(".").output().unwrap();
+    assert!(tar.status.success());
+    tar.stdout
+}
+
+fn loose(bare: &Path, id: &str) -> PathBuf {
+    bare.join("objects").join(&id[..2]).join(&id[2..])
+}
+
+/// Puts the bytes of one object under the name of another.
+fn forge(bare: &Path, id: &str, with: &str) {
+    let place = loose(bare, id);
+    fs::remove_file(&place).unwrap();
+    fs::copy(loose(bare, with), place).unwrap();
+}
+
+/// Makes a commit-graph in which a tree is another one.
+fn forge_graph(bare: &Path, tree: &str, with: &str) {
+    git(bare, &["commit-graph", "write", "--reachable"]);
+    let file = bare.join("objects/info/commit-graph");
+    let bytes = fs::read(&file).unwrap();
+    let raw = |id: &str| -> Vec<u8> {
+        (0..20).map(|i| u8::from_str_radix(&id[2 * i..2 * i + 2], 16).unwrap()).collect()
+    };
+    let at = bytes.windows(20).position(|window| window == raw(tree)).unwrap();
+    let forged = [&bytes[..at], &raw(with), &bytes[at + 20..]].concat();
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, forged).unwrap();
+}
+
+#[test]
+fn what_another_app_stores_under_the_name_of_a_commit_is_that_commit_or_refused() {
+    let world = World::new();
+    let lib = world.app(&[("Procfile", "web: one\n"), ("dir/lib.txt", "reviewed")]);
+    let pinned = head(&lib);
+    commit(&lib, &[("dir/lib.txt", "hostile")]);
+    let id = |what: &str| git(&lib, &["rev-parse", what]);
+    let (blob, tree, root) = (id("HEAD~:dir/lib.txt"), id("HEAD~:dir"), id("HEAD~^{tree}"));
+    let (hostile_blob, hostile_tree, hostile_root) =
+        (id("HEAD:dir/lib.txt"), id("HEAD:dir"), id("HEAD^{tree}"));
+    let hostile_commit = id("HEAD");
+    let app = world.app(&[("Procfile", "web: one\n")]);
+    link(&app, "lib", "../lib.git", &pinned);
+
+    let forged = [
+        ("a blob", stored_as(&lib, |bare| forge(bare, &blob, &hostile_blob))),
+        ("a tree", stored_as(&lib, |bare| forge(bare, &tree, &hostile_tree))),
+        ("the commit", stored_as(&lib, |bare| forge(bare, &pinned, &hostile_commit))),
+    ];
+    for (what, stored) in forged {
+        world.host.kept().others = [("lib".to_owned(), Some(stored))].into();
+        let push = world.push(&app, &["main"]);
+        assert!(!push.ok, "{what} was taken: {}", push.text);
+        push.assert_contains(&format!("the commit {pinned}, the submodule lib, cannot be taken"));
+        push.assert_contains("Ask the owner of lib");
+        assert!(world.host.kept().slug.is_none(), "{what}: nothing is built");
+    }
+
+    let told = [
+        ("a replacement", stored_as(&lib, |bare| drop(git(bare, &["replace", &blob, &hostile_blob])))),
+        ("a commit-graph", stored_as(&lib, |bare| forge_graph(bare, &root, &hostile_root))),
+    ];
+    for (what, stored) in told {
+        world.host.kept().others = [("lib".to_owned(), Some(stored))].into();
+        world.push(&app, &["main"]).assert_ok();
+        git(&app, &["commit", "-q", "--allow-empty", "-m", "again"]);
+        assert_eq!(in_slug(&world, "app/lib/dir/lib.txt"), "reviewed", "{what}");
+    }
+}
+
+/// The text of a file of the slug that was stored last.
+fn in_slug(world: &World, file: &str) -> String {
+    let (slug, into) = (world.path("slug.tar.gz"), tempfile::tempdir().unwrap());
+    fs::write(&slug, world.host.kept().slug.as_ref().unwrap()).unwrap();
+    let tar = Command::new("tar").arg("xzf").arg(&slug).arg("-C").arg(into.path()).status();
+    assert!(tar.unwrap().success());
+    fs::read_to_string(into.path().join(file)).unwrap()
+}
+
 #[test]
 fn what_cannot_be_restored_is_refused_before_anything_is_built() {
     let world = World::new();

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use crate::file::{AtPath, PathError};
 
@@ -58,8 +58,12 @@ impl Lock {
 }
 
 fn open(path: &Path) -> Result<OwnedFd, PathError> {
-    // Whoever can open a lock can hold it.
-    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path);
+    // Whoever can open a lock can hold it. A link, or a pipe that nobody reads, is none: it is refused, not followed or
+    // waited for.
+    let no_trap = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(no_trap.bits());
+    let file = options.open(path);
     Ok(file.at("open", path)?.into())
 }
 
@@ -76,6 +80,16 @@ mod tests {
         first.leave_to_heir();
         assert!(Lock::try_take(&path).unwrap().is_none());
         drop(heir);
+    }
+
+    #[test]
+    fn what_is_no_file_is_neither_followed_nor_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, pipe) = (dir.path().join("link"), dir.path().join("pipe"));
+        std::os::unix::fs::symlink(dir.path().join("made"), &link).unwrap();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(Lock::take(&link).is_err() && Lock::take(&pipe).is_err());
+        assert!(!dir.path().join("made").exists());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Processes: start-up hygiene, and a parent's death passed on.
 
+use std::ffi::CString;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
@@ -11,7 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Uid, User};
+use nix::unistd::{Gid, Uid, User, initgroups, setgid, setgroups, setuid};
 
 /// The first act of a program that runs as root: narrow umask, a working directory that is nobody's.
 ///
@@ -25,6 +26,26 @@ pub fn enter_as_root() -> io::Result<()> {
     } else {
         Err(io::Error::new(io::ErrorKind::PermissionDenied, "this must run as root"))
     }
+}
+
+/// Makes this process, which is root's, one of another user for good: with that user's groups, or with `gid` alone where
+/// there is no user of this id.
+///
+/// # Errors
+/// It is not root's, or there is no such group.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    let uid = Uid::from_raw(uid);
+    match User::from_uid(uid)? {
+        Some(user) => {
+            initgroups(&CString::new(user.name)?, user.gid)?;
+            setgid(user.gid)?;
+        }
+        None => {
+            setgroups(&[])?;
+            setgid(Gid::from_raw(gid))?;
+        }
+    }
+    Ok(setuid(uid)?)
 }
 
 /// What became of the children of this process.

@@ -152,7 +152,12 @@ fn stopped_platform_leaves_nothing(_: &World) {
     let dev = world.developer("stopper");
     let app = probe(world, &dev, "halted");
     dev.fixture("probe").deploy("halted");
+    // Who asked for something still gets it.
+    let web = world.web("halted");
+    let asked = std::thread::spawn(move || web.body("/sleep?seconds=1"));
+    app.wait_for_log("sleeping");
     world.down();
+    assert_eq!(asked.join().unwrap(), "slept\n");
     assert_eq!(world.processes(&["prefix/"]), Vec::<u32>::new());
     assert!(world.containers().is_empty());
     world.up([]);

@@ -57,7 +57,7 @@ pub(crate) async fn take(State(api): State<Api>, Body(asked): Body<TakeBuild>) -
         tokio::select! {
             () = &mut queued => {}
             () = &mut freed => {}
-            () = tokio::time::sleep_until(until) => {}
+            () = tokio::time::sleep_until(api.look_again_by(until)) => {}
             () = api.stopping() => {}
         }
     }
@@ -66,6 +66,10 @@ pub(crate) async fn take(State(api): State<Api>, Body(asked): Body<TakeBuild>) -
 /// Opens the build that has waited longest of those whose app nobody pushes to. One whose user has lost the
 /// right to deploy meanwhile has failed.
 async fn take_next(api: &Api) -> Answer<Option<Push>> {
+    // Who waits looks often, where several processes share a database: mostly for nothing.
+    if pushes::next_queued(&mut *api.store.read().await?, clock::now()).await?.is_none() {
+        return Ok(None);
+    }
     let mut db = api.store.write().await?;
     let now = clock::now();
     let mut ended = Vec::new();

@@ -1,8 +1,9 @@
 //! Waiting for what changes of apps: for the host and for the router.
 //!
 //! What is asked after is a revision ([`revisions`]): everything up to it was told. Whoever begins with nothing is
-//! told of all apps, in pieces; as long as these go on, what is asked after carries a mark, since apps that went
-//! before it began concern nobody then.
+//! told of all apps, in pieces; as long as these go on, what is asked after carries a mark, since it matters to nobody
+//! then that apps that went before it began are forgotten. One that goes meanwhile may have been told of already, and
+//! is told of as gone.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::errors::{Answer, ApiFault};
 use crate::store::apps::{self, AppRow};
 use crate::store::{Sql, revisions};
 
-/// Whoever asks after this is told of all apps, and not of gone ones.
+/// The mark: whoever asks after this is being told of all apps.
 const FROM_NOTHING: u64 = 1 << 62;
 
 /// Apps that are told of at a time.
@@ -134,9 +135,10 @@ impl Changes {
         let Self { mut db, after, current, rows, given: (_, _, last) } = self;
         let more = rows.len() > 0;
         let revision = if more { last } else { current };
-        let gone = match after.from_nothing {
-            true => Vec::new(),
-            false => revisions::gone(&mut db, after.revision, revision).await?,
+        let gone = match after.revision {
+            // Who knows of no app yet.
+            0 => Vec::new(),
+            told => revisions::gone(&mut db, told, revision).await?,
         };
         Ok(End { revision: after.next(revision, more), more, gone })
     }

@@ -16,7 +16,7 @@ use crate::judge;
 use crate::release::{self, Runs};
 use crate::store::apps::AppRow;
 use crate::store::pushes::{self, PushRow};
-use crate::store::{apps, builds, discarded, repos, retention, slugs};
+use crate::store::{apps, builds, discarded, repos, slugs};
 use crate::webhooks;
 
 /// `POST /internal/pushes/{id}/commit`
@@ -102,8 +102,7 @@ async fn store_repo(
         return Err(repo_moved(app, commit));
     }
     repos::insert(db, &app.id, version, &push.repo_key, repo, &push.id).await?;
-    let oldest = retention::oldest_kept(version, api.settings.retention.repositories);
-    let retired = repos::retire_below(db, &app.id, oldest).await?;
+    let retired = repos::retire(db, &app.id, version, api.settings.retention.repositories).await?;
     Ok(discarded::insert(db, &retired).await?)
 }
 

@@ -1,5 +1,7 @@
 //! The calls of the router: it asks where requests go, and tells which apps are asked for.
 
+use std::sync::atomic::Ordering;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -43,11 +45,14 @@ pub(crate) async fn wake(State(api): State<Api>, Body(Wake { app }): Body<Wake>)
 /// `POST /internal/router/activity`
 pub(crate) async fn activity(State(api): State<Api>, Body(activity): Body<Activity>) -> Answer<StatusCode> {
     let now = clock::now();
-    let mut db = api.store.write().await?;
-    for (app, seconds) in &activity.apps {
-        let ago = Millis::try_from(*seconds).unwrap_or(Millis::MAX).saturating_mul(1000);
-        web::active(&mut db, app, now.saturating_sub(ago)).await?;
+    if !activity.apps.is_empty() {
+        let mut db = api.store.write().await?;
+        for (app, seconds) in &activity.apps {
+            let ago = Millis::try_from(*seconds).unwrap_or(Millis::MAX).saturating_mul(1000);
+            web::active(&mut db, app, now.saturating_sub(ago)).await?;
+        }
+        db.commit().await?;
     }
-    db.commit().await?;
+    api.activity_told.store(now, Ordering::Relaxed);
     Ok(StatusCode::NO_CONTENT)
 }

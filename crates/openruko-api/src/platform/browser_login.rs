@@ -16,6 +16,7 @@ use ruko_api_types::platform::{BrowserLogin, BrowserToken, NewAuthorization, New
 use ruko_http::network;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::Who;
 use super::authorizations::{self, Wanted};
@@ -100,7 +101,8 @@ async fn wait(
     let _place = api.login_waiters.take(&network(address)).map_err(ApiFault::full)?;
     let secret = Credentials::of(&headers).map(Credentials::token);
     let secret = secret.ok_or_else(|| ApiFault::not_logged_in("The login's secret is missing."))?;
-    let held = tokio::time::timeout(HELD, async {
+    let until = Instant::now() + HELD;
+    let held = tokio::time::timeout_at(until, async {
         loop {
             // Made before the look: an answer in between is not missed.
             let answered = api.browser_answered.notified();
@@ -109,6 +111,7 @@ async fn wait(
             }
             tokio::select! {
                 () = answered => {}
+                () = tokio::time::sleep_until(api.look_again_by(until)) => {}
                 () = api.stopping() => return Ok(None),
             }
         }

@@ -11,7 +11,7 @@ use ruko_api_types::platform::{ConfigChanges, ConfigVars};
 use ruko_core::ConfigVarName;
 
 use super::caller::{Caller, TheApp};
-use super::releases::release_called;
+use super::releases::{no_config_vars, release_called};
 use super::route::{OPERATE, Realm, Route, get, patch};
 use crate::api::Api;
 use crate::errors::{Answer, ApiFault};
@@ -88,7 +88,7 @@ async fn of_release(
         Some(vars) => Ok(Json(vars)),
         None => Err(ApiFault::missing(
             "config_vars",
-            format!("v{} is older than the record of config vars: nobody knows them.", release.version),
+            format!("v{} cannot be shown: {}.", release.version, no_config_vars()),
         )),
     }
 }

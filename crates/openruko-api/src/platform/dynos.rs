@@ -409,6 +409,7 @@ mod tests {
             status: ReleaseStatus::Succeeded,
             reason: None,
             has_phase: false,
+            has_config_vars: true,
             output_bytes: 0,
             slug: None,
             created_at: 3000,

@@ -21,7 +21,7 @@ use crate::extract::{Asked, At, Body};
 use crate::judge;
 use crate::release::{self, Runs};
 use crate::store::apps::AppRow;
-use crate::store::releases::{self, Piece, ProcessTypes, ReleaseRow, SlugOfRelease};
+use crate::store::releases::{self, CONFIG_VARS_KEPT, Piece, ProcessTypes, ReleaseRow, SlugOfRelease};
 use crate::token::Token;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -104,7 +104,23 @@ async fn roll_back(
     if slug.is_gone {
         return Err(gone(api, app, &format!("go back to v{version}")));
     }
-    Ok(release::back_to(db, &api.settings, &app.id, (&slug.id, version), &caller.user.name).await?)
+    let vars = releases::config_vars(db, &app.id, version).await?.ok_or_else(|| {
+        let message = format!(
+            "`{}` cannot go back to v{version}: {}. Set them by hand, and push the code again.",
+            app.name,
+            no_config_vars()
+        );
+        ApiFault::particular(StatusCode::UNPROCESSABLE_ENTITY, "config_vars_removed", message)
+    })?;
+    let user = &caller.user.name;
+    Ok(release::back_to(db, &api.settings, &app.id, (&slug.id, version), &vars, user).await?)
+}
+
+/// Why the config vars of a release are not there.
+pub(super) fn no_config_vars() -> String {
+    format!(
+        "its config vars were removed, since only those of the last {CONFIG_VARS_KEPT} releases that served are kept"
+    )
 }
 
 /// Old slugs are not kept for ever.
@@ -206,6 +222,7 @@ pub(super) fn described(api: &Api, app: &AppRow, release: &ReleaseRow) -> Answer
         oci_image: None,
         // The current one as well: the CLI looks for the one before it by counting those that are.
         eligible_for_rollback: release.slug.as_ref().is_some_and(|slug| !slug.is_gone)
+            && release.has_config_vars
             && status == ReleaseStatus::Succeeded,
         output_stream_url: output_url(api, release)?,
         addon_plan_names: Vec::new(),

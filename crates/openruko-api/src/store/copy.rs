@@ -141,6 +141,7 @@ async fn alone<'c>(db: &'c mut AnyConnection, place: &Place) -> Result<Transacti
     };
     db.execute(dialect.prepare_copy()).await.map_err(failed)?;
     let mut db = db.begin_with(dialect.begin_alone()).await.map_err(failed)?;
+    dialect.lock(&mut db).await.map_err(failed)?;
     if let Some(sql) = dialect.others() {
         let (others,): (i64,) = sqlx::query_as(sql).fetch_one(&mut *db).await.map_err(failed)?;
         if others > 0 {

@@ -32,7 +32,7 @@ pub(super) const WRITERS: u32 = 1;
 pub(super) const READERS: u32 = 8;
 
 impl Dialect {
-    /// Begins a transaction that writes: nobody else can, from here to its end.
+    /// Begins a transaction that writes: nobody else can, from [`Dialect::lock`] to its end.
     ///
     /// SQLite takes its write lock at once: a transaction that first read and then wrote could meet another
     /// one's lock in between, and what it read would no longer be true.
@@ -45,10 +45,17 @@ impl Dialect {
     pub(super) const fn begin_write(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        }
+    }
+
+    /// Takes the write lock, where beginning did not. A statement of its own: a transaction whose beginning failed
+    /// is none to sqlx, which would not end it.
+    pub(super) async fn lock(self, db: &mut AnyConnection) -> Sql<()> {
+        match self {
+            Self::Sqlite => Ok(()),
             // The number is the letters `ruko`.
-            Self::Postgres => {
-                "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(1920297839)"
-            }
+            Self::Postgres => db.execute("SELECT pg_advisory_xact_lock(1920297839)").await.map(drop),
         }
     }
 
@@ -100,7 +107,7 @@ impl Dialect {
         }
     }
 
-    /// Begins a transaction beside which nobody writes.
+    /// Begins a transaction beside which nobody writes, from [`Dialect::lock`] on.
     pub(super) const fn begin_alone(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN EXCLUSIVE",

@@ -148,14 +148,14 @@ impl Store {
 
     /// A transaction that reads all from one moment.
     pub(crate) async fn snapshot(&self) -> Sql<Transaction<'static, Any>> {
-        told_apart(&self.reads, self.reads.begin_with(self.dialect.begin_read()).await).await
+        begin(&self.reads, self.dialect.begin_read()).await
     }
 
     /// A transaction that holds the write lock from its beginning, so that what it reads stays true until
     /// it commits. Dropped, it is rolled back.
     pub(crate) async fn write(&self) -> Sql<Write> {
-        let begun =
-            told_apart(&self.writes, self.writes.begin_with(self.dialect.begin_write()).await).await?;
+        let mut begun = begin(&self.writes, self.dialect.begin_write()).await?;
+        self.dialect.lock(&mut begun).await?;
         Ok(Write::new(begun, self.changed.clone()))
     }
 
@@ -177,6 +177,14 @@ impl Store {
         self.reads.close().await;
         self.writes.close().await;
     }
+}
+
+/// Begins a transaction, even when the caller goes away in between: one that was not seen to begin is none to sqlx,
+/// which gives its connection back as it is, and the server would keep it and its locks.
+async fn begin(pool: &AnyPool, statement: &'static str) -> Sql<Transaction<'static, Any>> {
+    let taken = pool.clone();
+    let begun = tokio::spawn(async move { taken.begin_with(statement).await });
+    told_apart(pool, begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))).await
 }
 
 /// A pool only says that time was up. Whether its connections are all taken, or none can be made any more,
@@ -264,6 +272,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("push steps", include_str!("../../migrations/0004_push_steps.sql")),
     ("deploy_keys", include_str!("../../migrations/0005_deploy_keys.sql")),
     ("storage", include_str!("../../migrations/0006_storage.sql")),
+    ("releases", include_str!("../../migrations/0007_releases.sql")),
+    ("retention", include_str!("../../migrations/0008_retention.sql")),
 ];
 
 fn migrations(dialect: Dialect) -> Migrator {
@@ -462,6 +472,60 @@ mod tests {
             }
             let mut db = stores[0].read().await.unwrap();
             assert_eq!(apps::by_id(&mut db, &app).await.unwrap().repo_version, 50);
+        });
+    }
+
+    #[test]
+    fn who_waited_too_long_for_the_write_lock_gets_it_once_it_is_free() {
+        let server = Server::shared().database();
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let (store, other) = (open(&server.url()).await, open(&server.url()).await);
+            let mut only = other.writes.acquire().await.unwrap();
+            only.execute("SET lock_timeout = '50ms'").await.unwrap();
+            drop(only);
+            let held = store.write().await.unwrap();
+            for _ in 0..2 {
+                let refused = other.write().await.err().expect("another process has it");
+                assert!(dialect::is_busy(&refused), "{refused:?}");
+            }
+            drop(held);
+            let mut db = other.write().await.unwrap();
+            users::insert(&mut db, &"matt".parse().unwrap()).await.unwrap();
+            db.commit().await.unwrap();
+        });
+    }
+
+    /// Polls it so often at most, and drops it then.
+    async fn dropped_after(polls: usize, future: impl Future) -> bool {
+        let (mut future, mut left) = (std::pin::pin!(future), polls);
+        let done = std::future::poll_fn(|cx| match left.checked_sub(1) {
+            None => std::task::Poll::Ready(false),
+            Some(fewer) => {
+                left = fewer;
+                future.as_mut().poll(cx).map(|_| true)
+            }
+        });
+        done.await
+    }
+
+    #[test]
+    fn a_caller_who_goes_away_leaves_no_transaction_behind() {
+        let server = Server::shared().database();
+        let open_ones = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+                         AND state LIKE 'idle in transaction%'";
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let store = open(&server.url()).await;
+            drop((store.snapshot().await.unwrap(), store.write().await.unwrap()));
+            for polls in 1..20 {
+                dropped_after(polls, store.snapshot()).await;
+                dropped_after(polls, store.write()).await;
+                // Shorter than the server itself lets one be idle.
+                let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+                while server.sql(open_ones).trim() != "0" {
+                    assert!(tokio::time::Instant::now() < deadline, "after {polls} polls one is left");
+                    tokio::task::yield_now().await;
+                }
+            }
         });
     }
 

@@ -6,8 +6,9 @@ use ruko_api_types::host::ReleaseStatus;
 use ruko_api_types::{CommitRelease, Release, Stored};
 use ruko_core::{CommitId, ConfigVarName, ProcessType, StackName, UserName};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, FromRow, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, FromRow, Row};
 
+use super::retention::LIVE;
 use super::{Sql, big, count, new_id, parsed};
 use crate::clock::{self, Millis};
 
@@ -16,7 +17,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT r.id, r.version, r.description, r.user_name, u.id AS user_id, u.email AS user_email, \
-             r.status, r.reason, r.has_phase, r.output_bytes, r.slug_id, r.created_at, r.updated_at, s.commit_id, s.buildpack, s.bytes, s.sha256, \
+             r.status, r.reason, r.has_phase, CASE WHEN r.config_vars IS NULL THEN 0 ELSE 1 END AS has_config_vars, r.output_bytes, r.slug_id, r.created_at, r.updated_at, s.commit_id, s.buildpack, s.bytes, s.sha256, \
              s.object_key, s.gone_at, s.stack AS slug_stack, s.created_at AS slug_created_at FROM releases r LEFT JOIN slugs s ON s.id = r.slug_id \
              LEFT JOIN users u ON u.name = r.user_name ",
             $rest
@@ -27,6 +28,9 @@ macro_rules! select {
 /// The process type whose command is a release's phase: it runs once before the release serves, and no dyno of the
 /// formation runs it (<https://devcenter.heroku.com/articles/release-phase>).
 pub(crate) const PHASE: &str = "release";
+
+/// The config vars of so many releases of an app that served are kept, and of so many that did not.
+pub(crate) const CONFIG_VARS_KEPT: u64 = 100;
 
 /// What the phases of so many releases of an app printed is kept.
 const OUTPUTS_KEPT: u64 = 20;
@@ -45,6 +49,8 @@ pub(crate) struct ReleaseRow {
     pub(crate) reason: Option<String>,
     /// Whether it has a release phase, which a host runs.
     pub(crate) has_phase: bool,
+    /// Whether its config vars are kept: else it is nothing to go back to.
+    pub(crate) has_config_vars: bool,
     /// How far what that printed reaches.
     pub(crate) output_bytes: u64,
     pub(crate) slug: Option<SlugOfRelease>,
@@ -82,6 +88,7 @@ impl FromRow<'_, AnyRow> for ReleaseRow {
             status: status_called(row.try_get("status")?)?,
             reason: row.try_get("reason")?,
             has_phase: row.try_get::<i64, _>("has_phase")? != 0,
+            has_config_vars: row.try_get::<i64, _>("has_config_vars")? != 0,
             output_bytes: count(row.try_get("output_bytes")?)?,
             slug,
             created_at: row.try_get("created_at")?,
@@ -407,7 +414,38 @@ pub(crate) async fn forget_old_output(db: &mut AnyConnection, app_id: &str, newe
         .map(drop)
 }
 
-/// The config vars as they were with a release; none for releases older than this record.
+/// Of releases older than the last so many of which config vars are kept, these and the process types go. What runs
+/// or is to keeps both; of a slug that is there what it runs is kept, by its latest release. Those that came to nothing
+/// take no place of those that served.
+pub(crate) async fn forget_old(db: &mut AnyConnection, app_id: &str, newest: u64) -> Sql<()> {
+    let Some(old) = newest.checked_sub(CONFIG_VARS_KEPT) else { return Ok(()) };
+    sqlx::query(AssertSqlSafe(format!(
+        "UPDATE releases SET config_vars = NULL WHERE app_id = $1 AND version <= $2 AND config_vars IS NOT NULL \
+         AND (status <> 'succeeded' OR version <= (SELECT o.version FROM releases o WHERE o.app_id = $1 \
+          AND o.status = 'succeeded' AND o.config_vars IS NOT NULL ORDER BY o.version DESC LIMIT 1 OFFSET $3)) \
+         AND NOT EXISTS (SELECT 1 FROM ({LIVE}) l WHERE l.version = releases.version)"
+    )))
+    .bind(app_id)
+    .bind(big(old)?)
+    .bind(big(CONFIG_VARS_KEPT)?)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(AssertSqlSafe(format!(
+        "DELETE FROM process_types WHERE app_id = $1 AND version <= $2 \
+         AND NOT EXISTS (SELECT 1 FROM ({LIVE}) l WHERE l.version = process_types.version) \
+         AND NOT EXISTS (SELECT 1 FROM releases r LEFT JOIN slugs s ON s.id = r.slug_id \
+          WHERE r.app_id = $1 AND r.version = process_types.version AND (r.config_vars IS NOT NULL OR s.gone_at IS NULL \
+          AND NOT EXISTS (SELECT 1 FROM releases n WHERE n.slug_id = r.slug_id AND n.app_id = $1 \
+           AND n.version > r.version)))"
+    )))
+    .bind(app_id)
+    .bind(big(old)?)
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// The config vars as they were with a release; none where they are not kept.
 pub(crate) async fn config_vars(
     db: &mut AnyConnection,
     app_id: &str,

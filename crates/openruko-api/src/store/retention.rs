@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ruko_api_types::host::ReleaseStatus;
 use ruko_core::{AppName, PushId};
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::releases::status_word;
 use super::{Sql, count, parsed};
@@ -63,16 +63,14 @@ pub(crate) async fn runnable(db: &mut AnyConnection, app_id: &str) -> Sql<Vec<Ru
         .collect()
 }
 
+/// Selects the versions of an app (`$1`) that [`live_versions`] gives, each as `version`, and perhaps NULL.
+pub(super) const LIVE: &str = "SELECT serving AS version FROM apps WHERE id = $1 UNION SELECT candidate FROM apps WHERE id = $1 \
+     UNION SELECT release FROM apps WHERE id = $1 UNION SELECT release FROM dynos WHERE app_id = $1 \
+     UNION SELECT release FROM one_offs WHERE app_id = $1";
+
 /// The versions that run, are to run, or that the next release builds on: whatever the rule says, they stay.
 pub(crate) async fn live_versions(db: &mut AnyConnection, app_id: &str) -> Sql<BTreeSet<u64>> {
-    let rows: Vec<(Option<i64>,)> = sqlx::query_as(
-        "SELECT serving FROM apps WHERE id = $1 UNION SELECT candidate FROM apps WHERE id = $1 \
-         UNION SELECT release FROM apps WHERE id = $1 UNION SELECT release FROM dynos WHERE app_id = $1 \
-         UNION SELECT release FROM one_offs WHERE app_id = $1",
-    )
-    .bind(app_id)
-    .fetch_all(db)
-    .await?;
+    let rows: Vec<(Option<i64>,)> = sqlx::query_as(LIVE).bind(app_id).fetch_all(db).await?;
     rows.into_iter().filter_map(|(version,)| version).map(count).collect()
 }
 
@@ -99,53 +97,88 @@ pub(crate) async fn let_slug_go(db: &mut AnyConnection, slug: &str) -> Sql<Optio
     row.map(|(key, bytes)| Ok(Gone { key, bytes: Some(count(bytes)?) })).transpose()
 }
 
-/// Forgets slugs that no release has: those whose apps are gone.
-pub(crate) async fn forget_unreleased_slugs(db: &mut AnyConnection, limit: u32) -> Sql<Vec<Gone>> {
-    let rows: Vec<(String, i64)> = sqlx::query_as(
-        "DELETE FROM slugs WHERE id IN (SELECT s.id FROM slugs s WHERE NOT EXISTS \
-         (SELECT 1 FROM releases r WHERE r.slug_id = s.id) LIMIT $1) RETURNING object_key, bytes",
+/// Slugs that no release has: those whose apps are gone.
+pub(crate) async fn unreleased_slugs(db: &mut AnyConnection, after: &str, limit: u32) -> Sql<Vec<String>> {
+    let ids: Vec<(String,)> = sqlx::query_as(
+        "SELECT s.id FROM slugs s WHERE s.id > $1 AND NOT EXISTS \
+         (SELECT 1 FROM releases r WHERE r.slug_id = s.id) ORDER BY s.id LIMIT $2",
     )
+    .bind(after)
     .bind(i64::from(limit))
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(|(key, bytes)| Ok(Gone { key, bytes: Some(count(bytes)?) })).collect()
+    Ok(ids.into_iter().map(|(id,)| id).collect())
 }
 
-/// Id and current version of apps that have more than so many versions of their repository.
+/// Forgets one of them; none when a release has it.
+pub(crate) async fn forget_unreleased_slug(db: &mut AnyConnection, id: &str) -> Sql<Option<Gone>> {
+    let row: Option<(String, i64)> = sqlx::query_as(
+        "DELETE FROM slugs WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM releases r WHERE r.slug_id = $1) \
+         RETURNING object_key, bytes",
+    )
+    .bind(id)
+    .fetch_optional(db)
+    .await?;
+    row.map(|(key, bytes)| Ok(Gone { key, bytes: Some(count(bytes)?) })).transpose()
+}
+
+/// Apps that have more than so many versions of their repository.
 pub(crate) async fn apps_with_repos_beyond(
     db: &mut AnyConnection,
     keep: u32,
+    after: &str,
     limit: u32,
-) -> Sql<Vec<(String, u64)>> {
-    let rows: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT a.id, a.repo_version FROM apps a WHERE EXISTS (SELECT 1 FROM repo_versions v \
+) -> Sql<Vec<String>> {
+    let ids: Vec<(String,)> = sqlx::query_as(
+        "SELECT a.id FROM apps a WHERE a.id > $2 AND EXISTS (SELECT 1 FROM repo_versions v \
          WHERE v.app_id = a.id AND v.gone_at IS NULL AND v.version <= a.repo_version - $1 AND NOT EXISTS \
          (SELECT 1 FROM repo_versions l WHERE l.app_id = a.id AND l.version > a.repo_version - $1 \
-          AND l.object_key = v.object_key)) ORDER BY a.id LIMIT $2",
+          AND l.object_key = v.object_key)) ORDER BY a.id LIMIT $3",
     )
     .bind(i64::from(keep))
+    .bind(after)
     .bind(i64::from(limit))
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(|(id, version)| Ok((id, count(version)?))).collect()
+    Ok(ids.into_iter().map(|(id,)| id).collect())
 }
 
-/// Pushes that ended before a moment without a commit, and may have stored something: id, and where.
+/// The condition on a push that ended before a moment (`$1`) without a commit, and may have stored something.
+const UNSWEPT: &str = "swept = 0 \
+     AND ((status IN ('failed', 'lost') AND ended_at < $1) OR (status = 'pending' AND lease_ends < $1))";
+
+/// Pushes that ended before a moment without a commit, and may have stored something.
 pub(crate) async fn unswept(
     db: &mut AnyConnection,
     before: Millis,
+    after: &str,
     limit: u32,
-) -> Sql<Vec<(PushId, [String; 2])>> {
-    let rows: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT id, repo_key, slug_key FROM pushes WHERE swept = 0 \
-         AND ((status IN ('failed', 'lost') AND ended_at < $1) OR (status = 'pending' AND lease_ends < $1)) \
-         ORDER BY id LIMIT $2",
-    )
+) -> Sql<Vec<String>> {
+    let ids: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT id FROM pushes WHERE {UNSWEPT} AND id > $2 ORDER BY id LIMIT $3"
+    )))
     .bind(before)
+    .bind(after)
     .bind(i64::from(limit))
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(|(id, repo, slug)| Ok((parsed(id)?, [repo, slug]))).collect()
+    Ok(ids.into_iter().map(|(id,)| id).collect())
+}
+
+/// Where one of them may have stored something; none if it is none of them.
+pub(crate) async fn left_by(
+    db: &mut AnyConnection,
+    before: Millis,
+    id: &str,
+) -> Sql<Option<(PushId, [String; 2])>> {
+    let row: Option<(String, String, String)> = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT id, repo_key, slug_key FROM pushes WHERE {UNSWEPT} AND id = $2"
+    )))
+    .bind(before)
+    .bind(id)
+    .fetch_optional(db)
+    .await?;
+    row.map(|(id, repo, slug)| Ok((parsed(id)?, [repo, slug]))).transpose()
 }
 
 /// What a push may have stored was seen to.
@@ -174,22 +207,37 @@ pub(crate) async fn repos_of(db: &mut AnyConnection, app_id: &str) -> Sql<Vec<St
     Ok(keys.into_iter().map(|(key,)| key).collect())
 }
 
-/// Apps to which nobody has pushed since a moment, and whose cache was not let go since then: id, and which cache.
+/// Selects from the apps `a` to which nobody has pushed since a moment (`$1`), and whose cache was not let go since
+/// then. The ids of pushes rise with time.
+const IDLE: &str = "FROM (SELECT a.id, a.cache, a.cache_gone_at, (SELECT p.created_at FROM pushes p WHERE p.app_id = a.id \
+     ORDER BY p.id DESC LIMIT 1) AS latest FROM apps a) a \
+     WHERE a.latest < $1 AND (a.cache_gone_at IS NULL OR a.cache_gone_at < a.latest)";
+
+/// Apps to which nobody has pushed since a moment, and whose cache was not let go since then.
 pub(crate) async fn apps_with_idle_caches(
     db: &mut AnyConnection,
     before: Millis,
+    after: &str,
     limit: u32,
-) -> Sql<Vec<(String, u64)>> {
-    let rows: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT a.id, a.cache FROM apps a JOIN (SELECT app_id, MAX(created_at) AS latest FROM pushes \
-         GROUP BY app_id) p ON p.app_id = a.id WHERE p.latest < $1 \
-         AND (a.cache_gone_at IS NULL OR a.cache_gone_at < p.latest) ORDER BY a.id LIMIT $2",
-    )
-    .bind(before)
-    .bind(i64::from(limit))
-    .fetch_all(db)
-    .await?;
-    rows.into_iter().map(|(id, cache)| Ok((id, count(cache)?))).collect()
+) -> Sql<Vec<String>> {
+    let ids: Vec<(String,)> =
+        sqlx::query_as(AssertSqlSafe(format!("SELECT a.id {IDLE} AND a.id > $2 ORDER BY a.id LIMIT $3")))
+            .bind(before)
+            .bind(after)
+            .bind(i64::from(limit))
+            .fetch_all(db)
+            .await?;
+    Ok(ids.into_iter().map(|(id,)| id).collect())
+}
+
+/// Which cache one of them has; none if it is none of them.
+pub(crate) async fn idle_cache(db: &mut AnyConnection, before: Millis, app_id: &str) -> Sql<Option<u64>> {
+    let row: Option<(i64,)> = sqlx::query_as(AssertSqlSafe(format!("SELECT a.cache {IDLE} AND a.id = $2")))
+        .bind(before)
+        .bind(app_id)
+        .fetch_optional(db)
+        .await?;
+    row.map(|(cache,)| count(cache)).transpose()
 }
 
 /// The app's cache was let go.
@@ -263,9 +311,4 @@ pub(crate) async fn repo_bytes(db: &mut AnyConnection, key: &str) -> Sql<Option<
         .fetch_optional(db)
         .await?;
     row.map(|(bytes,)| count(bytes)).transpose()
-}
-
-/// The version below which versions of a repository go.
-pub(crate) fn oldest_kept(current: u64, keep: u32) -> u64 {
-    (current + 1).saturating_sub(u64::from(keep))
 }

@@ -75,16 +75,16 @@ pub(crate) async fn wake(db: &mut AnyConnection, app_id: &str, now: Millis) -> S
     Ok(true)
 }
 
-/// Ids of apps that nobody asked for as long as they are to stay awake for, and of which no release has to prove
-/// itself at this moment.
-pub(crate) async fn tired(db: &mut AnyConnection, now: Millis) -> Sql<Vec<String>> {
+/// Ids of apps that nobody had asked for at a moment as long as they are to stay awake for, and of which no release has
+/// to prove itself now.
+pub(crate) async fn tired(db: &mut AnyConnection, at: Millis) -> Sql<Vec<String>> {
     let rows: Vec<(String,)> = sqlx::query_as(
         "SELECT a.id FROM apps a JOIN web_settings w ON w.app_id = a.id \
          JOIN releases r ON r.app_id = a.id AND r.version = a.serving \
          WHERE w.idle_after IS NOT NULL AND a.asleep = 0 AND a.candidate IS NULL AND r.slug_id IS NOT NULL \
          AND a.active_at <= $1 - w.idle_after * 1000",
     )
-    .bind(now)
+    .bind(at)
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())

@@ -1,8 +1,10 @@
 //! Releases, rollbacks and slugs at the Platform API.
 
+use ruko_api_types::host::ReleaseToRun;
 use serde_json::{Value, json};
 
 use super::developer::Developer;
+use super::host::Host;
 use super::world::{World, commit, commit_id};
 
 const RELEASES: &str = "/apps/shop/releases";
@@ -102,6 +104,62 @@ fn a_rollback_brings_code_process_types_and_config_vars_back() {
     assert_eq!(matt.get("/apps/shop/formation").with(200)[0]["command"], "run old");
     assert_eq!(matt.post(RELEASES, json!({ "release": "v5" })).with(201)["version"], 7);
     assert_eq!(matt.get(vars).with(200), json!({ "A": "new", "B": "later" }));
+}
+
+/// So many releases more that change a config var alone.
+fn change_config_vars(matt: &Developer, count: u64) {
+    for n in 0..count {
+        matt.patch("/apps/shop/config-vars", json!({ "N": n.to_string() })).with(200);
+    }
+}
+
+#[test]
+fn config_vars_of_old_releases_are_not_kept_and_whoever_goes_back_is_told() {
+    let (world, matt) = shop();
+    push(&world, 'a', "run old");
+    push(&world, 'b', "run new");
+    change_config_vars(&matt, 105);
+    let newest = matt.range(RELEASES, "version ..; order=desc, max=200").json();
+    let eligible = newest.as_array().unwrap().iter().filter(|one| one["eligible_for_rollback"] == true);
+    assert_eq!(eligible.map(|one| one["version"].as_u64().unwrap()).min(), Some(9));
+    for call in [
+        matt.post(RELEASES, json!({ "release": "v8" })).with(422),
+        matt.get("/apps/shop/releases/8/config-vars").with(404),
+    ] {
+        assert!(
+            call["message"].as_str().unwrap().contains("those of the last 100 releases that served are kept"),
+            "{call}"
+        );
+    }
+    assert_eq!(matt.get("/apps/shop/config-vars").with(200), json!({ "N": "104" }), "nothing was changed");
+    matt.post(RELEASES, json!({ "release": "v9" })).with(201);
+    assert_eq!(matt.get("/apps/shop/config-vars").with(200), json!({ "N": "5" }));
+    // What a slug runs is known as long as that is kept.
+    let old = matt.get(&format!("{RELEASES}/2")).with(200)["slug"]["id"].clone();
+    matt.post(RELEASES, json!({ "slug": old })).with(201);
+    assert_eq!(matt.get("/apps/shop/formation").with(200)[0]["command"], "run old");
+}
+
+#[test]
+fn what_runs_keeps_its_config_vars_however_old_it_is() {
+    let world = World::running();
+    let (host, matt) = (Host::of(&world), Developer::named(&world, "matt"));
+    matt.patch("/apps/shop/config-vars", json!({ "N": "served" })).with(200);
+    world.push();
+    let _ = host.serves(3);
+    change_config_vars(&matt, 105);
+    let shop = host.shop();
+    let of = |release: &ReleaseToRun| release.config_vars.values().cloned().collect::<Vec<_>>();
+    let (current, candidate) = (shop.current.unwrap(), shop.candidate.unwrap());
+    assert_eq!((current.version, of(&current)), (3, vec!["served".to_owned()]));
+    assert_eq!((candidate.version, of(&candidate)), (108, vec!["104".to_owned()]));
+    assert_eq!(current.processes.len(), candidate.processes.len());
+    // It is what one would go back to.
+    let _ = host.serves(108);
+    change_config_vars(&matt, 1);
+    matt.post(RELEASES, json!({ "release": "v3" })).with(201);
+    assert_eq!(of(&host.shop().candidate.unwrap()), ["served"]);
+    matt.get("/apps/shop/releases/4/config-vars").with(404);
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::postgres::developer::Developer;
 use crate::postgres::program::{Program, ended};
-use crate::postgres::world::{ADMIN, Home, SERVE, app, by, commit, config, opened, user};
+use crate::postgres::world::{ADMIN, Home, SERVE, World, app, by, commit, config, opened, user};
 use nix::sys::signal::Signal;
 use ruko_api_client::{ApiClient, Opened};
-use ruko_api_types::{Abort, Output};
+use ruko_api_types::{Abort, Output, TakeBuild};
 use ruko_test_postgres::{Database, Server};
+use serde_json::json;
 use tempfile::TempDir;
 
 /// The API on a server of its own.
@@ -125,6 +127,43 @@ fn several_processes_on_one_database_keep_one_lease_and_hear_of_its_end() {
             serve.abort(&next.push, &Abort { reason: None }).unwrap();
         });
     }
+}
+
+/// What another process is told is seen within seconds, where nothing else ends the wait before thirty.
+#[test]
+fn whoever_waits_at_another_process_hears_of_a_tarball_and_of_an_answer_in_the_browser() {
+    let (home, elsewhere) = (Home::new(), tempfile::tempdir().unwrap());
+    let there = config(elsewhere.path(), &home.database(), "127.0.0.1:0", "");
+    let (one, other) = (Program::start(&home), Program::start_with(elsewhere.path(), &there));
+    let world = World::of(&one.url, &one.public_url, home);
+    let matt = Developer::named(&world, "matt");
+    matt.app("shop");
+    let (begun, soon) = (Instant::now(), Duration::from_secs(20));
+    std::thread::scope(|scope| {
+        let serve = clients(&other).1;
+        let waiter = scope.spawn(move || serve.take_build(&TakeBuild { wait_seconds: 30 }).unwrap());
+        let source = matt.post("/sources", json!({})).with(201)["source_blob"].clone();
+        let put = source["put_url"].as_str().unwrap().strip_prefix("http://paas.test").unwrap();
+        assert_eq!(matt.send("PUT", put, &[("Authorization", "")], b"a tarball").status, 200);
+        let blob = json!({ "url": source["get_url"], "version": "1" });
+        matt.post("/apps/shop/builds", json!({ "source_blob": blob })).with(201);
+        assert_eq!(waiter.join().unwrap().unwrap().app.name, app("shop"));
+    });
+    assert!(begun.elapsed() < soon, "{:?}", begun.elapsed());
+
+    let begun = Instant::now();
+    let login = matt.post("/cli-login/auth", json!({})).with(201);
+    let page = format!("/cli-login{}", login["browser_url"].as_str().unwrap());
+    std::thread::scope(|scope| {
+        let token = login["token"].as_str().unwrap().to_owned();
+        let program = Developer::with_token(&World::of(&other.url, &other.public_url, Home::new()), &token);
+        let waiter = scope.spawn(move || program.get("/cli-login/token"));
+        assert_eq!(matt.get(&page).status, 200);
+        let form = [("Content-Type", "application/x-www-form-urlencoded"), ("Authorization", "")];
+        assert_eq!(matt.send("POST", &page, &form, b"decision=deny").status, 200);
+        assert_eq!(waiter.join().unwrap().with(200)["error"], "The login was denied in the browser.");
+    });
+    assert!(begun.elapsed() < soon, "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -117,8 +117,10 @@ fn an_app_that_nobody_asks_for_sleeps_until_somebody_does() {
     let set = |seconds: serde_json::Value| {
         matt.patch("/apps/shop/web-settings", json!({ "idle_after_seconds": seconds })).with(200);
     };
-    let hours_ago =
-        || world.execute("UPDATE apps SET active_at = active_at - 7200000 WHERE name = $1", &["shop"]);
+    let hours_ago = || {
+        world.execute("UPDATE apps SET active_at = active_at - 7200000 WHERE name = $1", &["shop"]);
+        router.activity(&Activity::default()).unwrap();
+    };
     let id = shop(&router).app.id;
     let asked = |seconds| {
         router.activity(&Activity { apps: [(id.clone(), seconds), ("nothing".into(), 0)].into() }).unwrap()
@@ -160,6 +162,28 @@ fn an_app_that_nobody_asks_for_sleeps_until_somebody_does() {
     asked(10);
     matt.patch("/apps/shop/formation/web", json!({ "quantity": 0 })).with(200);
     assert_eq!(shop(&router).web, WebState::None);
+}
+
+#[test]
+fn an_app_that_was_asked_for_while_nobody_could_tell_stays_awake() {
+    let (world, host, matt, router) = world();
+    world.push();
+    let _ = host.serves(2);
+    let long_ago =
+        || world.execute("UPDATE apps SET active_at = active_at - 60000 WHERE name = $1", &["shop"]);
+    matt.patch("/apps/shop/web-settings", json!({ "idle_after_seconds": 20 })).with(200);
+    // As after a time in which the API was away: it has not heard of the router since it began.
+    long_ago();
+    let seen = router.routed_apps(0, 0).unwrap().unwrap().revision;
+    let changed = router.routed_apps(seen, 5).unwrap().unwrap();
+    assert_eq!((changed.revision, shop(&router).web), (seen, WebState::Running));
+    router.activity(&Activity { apps: [(shop(&router).app.id, 5)].into() }).unwrap();
+    let changed = router.routed_apps(seen, 5).unwrap().unwrap();
+    assert_eq!((changed.revision, shop(&router).web), (seen, WebState::Running));
+    // What the router tells of nobody any more is idle, as far as it has told.
+    long_ago();
+    router.activity(&Activity::default()).unwrap();
+    until(&router, "it sleeps", |app| app.web == WebState::Asleep);
 }
 
 #[test]

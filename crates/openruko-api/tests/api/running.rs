@@ -6,13 +6,13 @@ use nix::sys::signal::Signal;
 use ruko_api_client::ApiClient;
 use ruko_api_types::host::{FailRelease, HostHello, ReleaseProgress, ReleaseStatus, RendezvousPlace, UpOf};
 use ruko_api_types::platform::DynoState;
-use ruko_api_types::{Abort, Output};
+use ruko_api_types::{Abort, Commit, Output};
 use serde_json::{Value, json};
 
 use super::developer::Developer;
 use super::host::Host;
 use super::program::Program;
-use super::world::{ADMIN, HOST, Home, RUNNING, SERVE, World, app, commit, opened, user};
+use super::world::{ADMIN, HOST, Home, RUNNING, SERVE, World, app, commit, moved, opened, user};
 
 const RELEASES: &str = "/apps/shop/releases";
 
@@ -193,6 +193,48 @@ fn a_push_is_not_taken_back_under_another_one() {
     world.serve.commit(&next.push, &commit(next.repo.version)).unwrap();
     assert_eq!(fail(&host, 4).unwrap_err().status(), Some(409));
     assert_eq!(repository(&world), [next.repo.put.as_str()]);
+}
+
+#[test]
+fn of_two_quick_pushes_of_which_the_second_fails_none_stays() {
+    let (world, host, _matt) = world();
+    let push = || {
+        let push = world.open();
+        world.serve.commit(&push.push, &commit(push.repo.version)).unwrap();
+        push.repo.put
+    };
+    push();
+    push();
+    fail(&host, 3).unwrap();
+    assert!(repository(&world).is_empty(), "nothing was there before them");
+    let served = push();
+    let _ = host.serves(4);
+    push();
+    push();
+    world.admin.collect_garbage(false).unwrap();
+    assert!(!world.to_delete().contains(&served), "it is needed again");
+    fail(&host, 6).unwrap();
+    assert_eq!(repository(&world), [served.as_str()], "the first of them never served either");
+    let last = push();
+    let _ = host.serves(7);
+    assert_eq!(repository(&world), [last.as_str()]);
+    push();
+    let deleted = world.to_delete();
+    assert!(deleted.contains(&served) && !deleted.contains(&last), "{deleted:?}");
+}
+
+#[test]
+fn what_is_pushed_beside_a_release_stays_when_that_serves() {
+    let (world, host, _matt) = world();
+    world.push();
+    let _ = host.serves(2);
+    world.push();
+    let beside = world.open();
+    let refs = vec![moved("refs/heads/feature", 'd')];
+    let bare = Commit { refs, release: None, ..commit(beside.repo.version) };
+    world.serve.commit(&beside.push, &bare).unwrap();
+    let _ = host.serves(3);
+    assert_eq!(repository(&world), [beside.repo.put.as_str()], "its refs are nowhere else");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod admin;
 mod changes;
-mod developer;
+pub(crate) mod developer;
 mod durability;
 mod host;
 mod leases;

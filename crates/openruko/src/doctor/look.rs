@@ -25,7 +25,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 pub(super) const NEEDS_ROOT: &str = "only root can look; run it as root";
 
 /// What openruko starts, and the Debian packages that have it.
-pub(super) const TOOLS: [(&str, &str); 17] = [
+pub(super) const TOOLS: [(&str, &str); 18] = [
     ("lxc-start", "lxc"),
     ("lxc-stop", "lxc"),
     ("lxc-attach", "lxc"),
@@ -33,6 +33,7 @@ pub(super) const TOOLS: [(&str, &str); 17] = [
     ("newuidmap", "uidmap"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
+    ("conntrack", "conntrack"),
     ("mkfs.ext4", "e2fsprogs"),
     ("mksquashfs", "squashfs-tools"),
     ("ssh", "openssh-client"),

@@ -24,6 +24,9 @@ use super::reaper::Reaper;
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// What does not end within this time after SIGTERM is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
+/// The programs bound themselves how long open requests and dynos have (`shutdown_seconds` of [router], `stop_seconds` of
+/// [host]); this is for one that hangs.
+const DYNOS_WITHIN: Duration = Duration::from_secs(600);
 /// What is still there so long after SIGKILL waits in the kernel, perhaps for ever.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 /// A program that lived for this long may start again at once.
@@ -177,8 +180,12 @@ impl Children {
         }
     }
 
-    /// Keeps them running until a signal asks for the end; then everything is stopped.
-    pub(super) fn run_until_told_to_stop(&mut self, mut reaper: Reaper) -> Result<Exit, Fault> {
+    /// Keeps them running until a signal asks for the end; then everything is stopped, dynos by `stop_dynos`.
+    pub(super) fn run_until_told_to_stop(
+        &mut self,
+        mut reaper: Reaper,
+        stop_dynos: Option<Command>,
+    ) -> Result<Exit, Fault> {
         loop {
             self.start_those_that_are_due();
             reaper.act_when_due();
@@ -194,6 +201,11 @@ impl Children {
             }
         }
         say(&message::step("Stopping"));
+        if let Some(stop_dynos) = stop_dynos
+            && !self.let_dynos_end(stop_dynos)
+        {
+            say(&message::step("Stopping everything at once"));
+        }
         // The first child is what the others report to when they end: it goes last.
         stop_descendants(self.children.first().and_then(|child| child.pid));
         if stop_descendants(None) {
@@ -201,6 +213,37 @@ impl Children {
             stop_descendants(None);
         }
         Ok(Exit::Ok)
+    }
+
+    /// What is asked of the apps is answered to its end, and they have the time that they are promised. Says whether that
+    /// went well: who asks for the end once more is in a hurry.
+    fn let_dynos_end(&mut self, mut stop_dynos: Command) -> bool {
+        // The agent would start again what ends, and the router is to hand on nothing more.
+        let first = ["openruko-router", "openruko-host"].map(|name| self.pid_of(name));
+        for pid in first.into_iter().flatten() {
+            send(Signal::SIGTERM, &[pid]);
+            if !self.has_ended(pid) {
+                return false;
+            }
+        }
+        let stopping = spawn(stop_dynos.stderr(Stdio::inherit()));
+        stopping.is_ok_and(|(pid, _)| self.has_ended(pid))
+    }
+
+    fn pid_of(&self, name: &str) -> Option<Pid> {
+        self.children.iter().find(|child| child.name == name)?.pid
+    }
+
+    /// Waits until a child has ended, unless something asks for the end once more.
+    fn has_ended(&mut self, pid: Pid) -> bool {
+        let deadline = Instant::now() + DYNOS_WITHIN;
+        loop {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Event::ChildEnded) if ended_children().contains_key(&pid) => return true,
+                Ok(Event::ChildEnded | Event::Ready(_)) => {}
+                Ok(Event::Stop) | Err(_) => return false,
+            }
+        }
     }
 
     fn next_due(&self, reaper: Instant) -> Duration {

@@ -130,6 +130,7 @@ fn config(args: &UpArgs, install: &Install, state: &State, components: BTreeMap<
             allow: Vec::new(),
             slots: 64,
             cpus: 2.0,
+            connections: 1024,
             max: BuildLimits::default(),
             dyno_max: DynoLimits::default(),
             reserve_bytes: 1 << 30,

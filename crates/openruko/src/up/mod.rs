@@ -14,6 +14,7 @@ mod state;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -99,7 +100,8 @@ pub(crate) fn run(args: &UpArgs) -> Result<Exit, Fault> {
             let _ = std::fs::remove_file(state.config());
         }
     })?;
-    children.run_until_told_to_stop(reaper(&install, &state))
+    let stop_dynos = stop_command(&install, &state, &users)?;
+    children.run_until_told_to_stop(reaper(&install, &state), stop_dynos)
 }
 
 /// Everything up to the moment when the platform answers.
@@ -108,11 +110,19 @@ fn start(args: &UpArgs, install: &Install, state: &State, users: &host::Users) -
     host::sudoers(install, state)?;
     host::host_key(state)?;
     host::sshd_config(install, state, &config)?;
-    ruko_container(install, state, "setup").fault("the network for containers cannot be set up")?;
+    set_up_network(install, state)?;
     let children = start_children(install, state, users, &config)?;
     let greeting = greeting::lines(state, &config, host::host_key_fingerprint(state)?)?;
     children::say(&greeting.join("\n"));
     Ok(children)
+}
+
+/// What it warns of is for the admin to read.
+fn set_up_network(install: &Install, state: &State) -> Result<(), Fault> {
+    const WHAT: &str = "the network for containers cannot be set up";
+    let setup = Tool::new(install.container()).arg("--config").arg(state.config()).arg("setup");
+    let done = setup.into_command().status().fault(WHAT)?;
+    if done.success() { Ok(()) } else { Err(Fault::refused(WHAT).hint("the lines above say why")) }
 }
 
 fn ruko_container(install: &Install, state: &State, verb: &str) -> Result<(), ToolError> {
@@ -122,13 +132,19 @@ fn ruko_container(install: &Install, state: &State, verb: &str) -> Result<(), To
 /// Ends the dynos that an `openruko up` left behind that was killed.
 fn stop_dynos(install: &Install, state: &State) -> Result<(), Fault> {
     const WHAT: &str = "dynos that still run cannot be stopped";
-    if Config::load(&state.config(), std::iter::empty())?.host.is_none() {
-        return Ok(());
-    }
-    let mut stop = Tool::new(install.host()).arg("--config").arg(state.config()).arg("stop").into_command();
-    host::users()?.git.become_in(&mut stop);
+    let Some(mut stop) = stop_command(install, state, &host::users()?)? else { return Ok(()) };
     let stopped = stop.status().fault(WHAT)?;
     if stopped.success() { Ok(()) } else { Err(Fault::refused(WHAT).hint("the lines above say why")) }
+}
+
+/// The command that ends the dynos of this node, if it runs any.
+fn stop_command(install: &Install, state: &State, users: &host::Users) -> Result<Option<Command>, Fault> {
+    if Config::load(&state.config(), std::iter::empty())?.host.is_none() {
+        return Ok(None);
+    }
+    let mut stop = Tool::new(install.host()).arg("--config").arg(state.config()).arg("stop").into_command();
+    users.git.become_in(&mut stop);
+    Ok(Some(stop))
 }
 
 /// Removes the dynos that still run, the bridge, the packet filter's tables and the sudoers line.

@@ -8,7 +8,7 @@ use ruko_core::{Exit, Fault};
 use ruko_lxc::cgroup::Layout;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, pidfd_send_signal};
 
 use super::{reap, stop};
 use crate::settings::Settings;
@@ -33,7 +33,7 @@ pub(crate) fn destroy(settings: &Settings, name: &ContainerName) -> Result<Exit,
 
 /// Lets the owner destroy its container, and kills it if it does not.
 fn end(owner: Pid) -> io::Result<()> {
-    let handle = match pidfd_open(owner, PidfdFlags::empty()) {
+    let handle = match stop::handle(owner) {
         // It ended meanwhile, which is what is wanted.
         Err(Errno::SRCH) => return Ok(()),
         opened => opened?,

@@ -37,6 +37,9 @@ const REAP_TIME: Duration = Duration::from_millis(100);
 /// How often the watchdog looks.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How often is looked whether a dyno is still kept apart. Nobody else looks after it.
+const FILTER_TICK: Duration = Duration::from_secs(5);
+
 /// Runs one container.
 pub(crate) fn run(config: &Path) -> Result<Exit, Fault> {
     events::tell_of_panics();
@@ -351,6 +354,7 @@ impl Watch<'_> {
             }
             if now >= tick {
                 tick = now + TICK;
+                self.machine.keep_apart()?;
                 if let Some(by) = self.machine.sample().and_then(|sample| self.watchdog.tick(sample)) {
                     return Ok(End::Stopped(by));
                 }
@@ -358,10 +362,10 @@ impl Watch<'_> {
         }
     }
 
-    /// Waits until there is a reason to end a dyno. What it does within its bounds is its own affair, so nobody looks
-    /// after it meanwhile.
+    /// Waits until there is a reason to end a dyno. What it does within its bounds is its own affair.
     fn until_dyno_ends(&mut self) -> Result<End, Fault> {
         let mut listening = true;
+        let mut tick = Instant::now() + FILTER_TICK;
         while self.machine.status().is_none() {
             let files = [
                 self.machine.said().filter(|_| listening),
@@ -371,7 +375,7 @@ impl Watch<'_> {
                 Some(self.caller.signals.as_fd()),
             ];
             let until = self.stop_at.map_or(self.deadline, |stop_at| stop_at.min(self.deadline));
-            let [said, ended, init_ended, input, signal] = wait(files, until)?;
+            let [said, ended, init_ended, input, signal] = wait(files, until.min(tick))?;
             if signal {
                 return Ok(End::Signal);
             }
@@ -387,6 +391,10 @@ impl Watch<'_> {
                 continue;
             }
             let now = Instant::now();
+            if now >= tick {
+                tick = now + FILTER_TICK;
+                self.machine.keep_apart()?;
+            }
             if now >= self.deadline {
                 return Ok(End::Stopped(self.watchdog.met_of(Limit::Time)));
             }

@@ -1,28 +1,21 @@
 //! `setup`: id ranges, bridge, packet filter. Doing it again changes nothing but what differs.
 
 use std::fs;
-use std::io::Write;
-use std::net::Ipv4Addr;
 use std::path::Path;
 
 use ruko_core::config::Ipv4Net;
 use ruko_core::{Exit, Fault};
-use ruko_lxc::net::{self, Filter};
+use ruko_lxc::net;
 use ruko_lxc::{IdRange, System, Tools, idrange};
-use ruko_sys::{AtPath, Lock, replace};
+use ruko_sys::{AtPath, replace};
 
 use crate::addresses::{self, Held};
 use crate::settings::Settings;
-use crate::{PROGRAM, host, slot};
-
-/// The users that openruko's services run as: those who have business in containers, besides root.
-const CALLERS: [&str; 2] = ["git", "openruko"];
+use crate::{filter, host, slot};
 
 /// Prepares this machine.
 pub(crate) fn setup(settings: &Settings) -> Result<Exit, Fault> {
-    let run = Path::new("/run/openruko");
-    fs::create_dir_all(run).at("create", run)?;
-    let _one_at_a_time = Lock::take(&run.join("setup.lock"))?;
+    let _one_at_a_time = filter::lock()?;
     for path in ["/etc/subuid", "/etc/subgid"] {
         grant_ids(Path::new(path), settings.slots)?;
     }
@@ -30,7 +23,7 @@ pub(crate) fn setup(settings: &Settings) -> Result<Exit, Fault> {
     make_bridge(settings, &System)?;
     let forward = Path::new("/proc/sys/net/ipv4/ip_forward");
     fs::write(forward, "1\n").at("write", forward)?;
-    load_filter(settings, &System)?;
+    filter::load(settings, &System)?;
     Ok(Exit::Ok)
 }
 
@@ -118,31 +111,6 @@ fn taken(settings: &Settings, other: &Held, made_by_us: bool) -> Fault {
          choose another `subnet`",
         settings.subnet
     ))
-}
-
-fn load_filter(settings: &Settings, tools: &dyn Tools) -> Result<(), Fault> {
-    let (path, nameservers) = host::resolv_conf();
-    if nameservers.iter().all(Ipv4Addr::is_loopback) {
-        let mut err = std::io::stderr().lock();
-        let _ = writeln!(
-            err,
-            "{PROGRAM}: containers will resolve no names: `{}` has no IPv4 name server that they can reach",
-            path.display()
-        );
-    }
-    let callers: Vec<u32> = CALLERS.iter().filter_map(|name| ruko_sys::process::user(name)).collect();
-    let filter = Filter {
-        bridge: &settings.bridge,
-        subnet: settings.subnet,
-        allow: &settings.allow,
-        nameservers: &nameservers,
-        slots: settings.slots,
-        callers: &callers,
-    };
-    let path = host::ruleset(settings.bridge.as_str());
-    replace(&path, 0o644, filter.ruleset().as_bytes())?;
-    tools.run("nft", &["-f", &path.to_string_lossy()])?;
-    Ok(())
 }
 
 #[cfg(test)]

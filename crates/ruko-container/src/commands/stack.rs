@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::str::FromStr;
 
 use ruko_core::message::bytes;
@@ -173,16 +173,24 @@ fn build(settings: &Settings, args: &BuildArgs) -> Result<Exit, Fault> {
     let mut debian = debian(args, &tree)?;
     let from = debian.stdout.take().ok_or_else(|| Fault::refused("`mmdebstrap` has no stdout"))?;
     let made = making.pack(Source::from(from));
-    let status = debian.wait()?;
-    if !status.success() {
-        return Err(Fault::refused(format!("`mmdebstrap` failed ({status}); what it said is above")).hint(
-            "see whether the mirror answers, and whether this machine has the keys of that release: they are \
-                   in the package debian-archive-keyring",
-        ));
-    }
-    made?;
+    both(debian.wait()?, made)?;
     let mirror = args.mirror.as_ref().map_or("Debian", |mirror| &mirror.0);
     making.publish(format!("{} of {mirror}", args.suite.0))
+}
+
+/// Whoever of the two failed first took the other one along, and which that was only the admin can see.
+fn both(debian: ExitStatus, made: Result<(), Fault>) -> Result<(), Fault> {
+    if debian.success() {
+        return made;
+    }
+    let failed = format!("`mmdebstrap` failed ({debian}); what it said is above");
+    match made {
+        Err(fault) => Err(Fault { message: format!("{}; and {failed}", fault.message), ..fault }),
+        Ok(()) => Err(Fault::refused(failed).hint(
+            "see whether the mirror answers, and whether this machine has the keys of that release: they are in the \
+             package debian-archive-keyring",
+        )),
+    }
 }
 
 /// Builds a tree and writes it as tar to its stdout.
@@ -217,9 +225,15 @@ fn debian(args: &BuildArgs, tree: &Path) -> Result<Child, Fault> {
         .map_err(|fault| fault.hint("install the package mmdebstrap"))
 }
 
-/// A tool that is ended when it takes too long.
+/// A tool that is ended when it takes too long, or this process dies, with whatever it started: a process namespace ends
+/// with its first process.
 fn bounded(program: &str) -> Tool {
-    Tool::new("timeout").args(["--kill-after=10".to_owned(), SECONDS.to_string(), program.to_owned()])
+    let seconds = SECONDS.to_string();
+    let namespace = ["unshare", "--pid", "--fork", "--kill-child=KILL"];
+    Tool::new("timeout")
+        .args(["--kill-after=10", &seconds, "setpriv", "--pdeathsig=KILL"])
+        .args(namespace)
+        .arg(program)
 }
 
 fn import(settings: &Settings, name: &StackName, tar: &Path) -> Result<Exit, Fault> {

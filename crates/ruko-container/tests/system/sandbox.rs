@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
-use crate::world::{LIMITS, PATIENCE, Site, stderr, stdout};
+use crate::world::{LIMITS, PATIENCE, Site, eventually, stderr, stdout};
 
 #[test]
 fn nothing_of_the_host_is_seen_beyond_its_programs() {
@@ -142,4 +143,66 @@ fn files_of_the_configuration_are_seen_read_only() {
     container.says("cmp /app/.npmrc /usr/share/common-licenses/BSD");
     container.says("cmp /etc/pip.conf /usr/share/common-licenses/Artistic");
     container.fails("echo x >>/app/.npmrc");
+}
+
+#[test]
+fn who_flushes_the_packet_filter_sets_no_container_free() {
+    let site = Site::new();
+    let running = site.start("running", LIMITS);
+    site.remove_filter();
+    eventually(PATIENCE, "the filter is back", || site.has_filter());
+    running.says("true");
+    drop(running);
+    site.remove_filter();
+    let fresh = site.start("fresh", LIMITS);
+    assert!(site.has_filter());
+    fresh.says("true");
+}
+
+/// A network on which nobody answers. Its address is for documentation (RFC 5737).
+struct Nowhere {
+    device: String,
+    address: String,
+}
+
+impl Nowhere {
+    fn of(site: &Site) -> Self {
+        let device = site.bridge.replace("rk-", "rkn");
+        let address = format!("198.51.100.{}", site.gateway.octets()[2]);
+        let nowhere = Self { device, address };
+        ip(&["link", "add", &nowhere.device, "type", "bridge"]);
+        ip(&["link", "set", &nowhere.device, "up"]);
+        ip(&["route", "add", &nowhere.address, "dev", &nowhere.device]);
+        nowhere
+    }
+}
+
+impl Drop for Nowhere {
+    fn drop(&mut self) {
+        ip(&["link", "delete", &self.device]);
+    }
+}
+
+fn ip(args: &[&str]) {
+    assert!(Command::new("ip").args(args).status().unwrap().success(), "ip {args:?}");
+}
+
+#[test]
+fn connections_to_elsewhere_are_bounded_and_forgotten_with_their_container() {
+    let site = Site::with("slots = 240\nconnections = 3\n", "");
+    let nowhere = Nowhere::of(&site);
+    let container = site.start("many", LIMITS);
+    container.says(&format!(
+        "python3 -c 'import socket\nfor port in range(1, 9):\n s = socket.socket()\n s.setblocking(False)\n \
+         s.connect_ex((\"{}\", port))'",
+        nowhere.address
+    ));
+    let address = container.address.to_string();
+    let known = || {
+        let known = Command::new("conntrack").args(["-L", "-s", &address]).output().unwrap();
+        stdout(&known).lines().count()
+    };
+    assert_eq!(known(), 3);
+    drop(container);
+    eventually(PATIENCE, "the kernel remembers none", || known() == 0);
 }

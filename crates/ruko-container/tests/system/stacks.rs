@@ -1,6 +1,7 @@
 //! Stack images: made, shown, used, removed.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +10,7 @@ use ruko_core::container::RunSpec;
 use serde_json::Value;
 
 use crate::dynos::{Platform, done, line};
-use crate::world::{LIMITS, Site, eventually, loop_devices, stderr, stdout};
+use crate::world::{LIMITS, PATIENCE, Site, eventually, loop_devices, stderr, stdout};
 
 /// A small userland out of this machine's programs, as a tar archive. It calls itself Debian 13.
 const USERLAND: &str = r#"
@@ -32,6 +33,7 @@ done
 printf 'ID=debian\nVERSION_ID=13\nPRETTY_NAME="Userland %s"\n' "$2" >etc/os-release
 printf 'root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\nubuntu:x:1000:1000::/home/ubuntu:/bin/sh\n' >etc/passwd
 ln -s /etc/shadow etc/hosts
+ln -s /etc/shadow etc/group
 tar --create --owner 0 --group 0 --file "$1/$2.tar" .
 rm -rf "$root"
 "#;
@@ -74,6 +76,8 @@ fn a_container_has_the_stack_and_not_the_hosts_userland_and_what_it_writes_is_bo
     let container = site.start_as(&on("test-13", site.spec("on-stack", LIMITS)));
     assert!(container.says("cat /etc/os-release").contains("Userland one"));
     assert_eq!(container.says("id -un; id -u"), "build\n1000\n");
+    let groups = container.says("cat /etc/group");
+    assert!(groups.contains("build:*:1000:") && !groups.contains("daemon:"), "the host's shadow: {groups}");
     assert_eq!(
         container.says("stat -c %u:%g / /usr/bin/bash /etc/passwd /app"),
         "0:0\n0:0\n0:0\n1000:1000\n"
@@ -215,4 +219,28 @@ fn the_template_unpacks_an_image_for_lxc_create() {
         let help = Command::new(site.dir.join("templates").join(template)).arg("--help").output().unwrap();
         assert!(help.status.success() && stdout(&help).contains("Example"), "{template}");
     }
+}
+
+/// Whether a process has this in its command line.
+fn mentioned(text: &str) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines.into_iter().any(|line| String::from_utf8_lossy(&line).contains(text))
+}
+
+#[test]
+fn a_build_of_a_stack_that_is_killed_leaves_nobody_at_work() {
+    let site = Site::new();
+    // It takes connections and never answers.
+    let mirror = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/debian", mirror.local_addr().unwrap());
+    let args = ["stack", "build", "test-13", "--suite", "trixie", "--mirror", &url];
+    let mut build = site.command(&args).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    mirror.set_nonblocking(true).unwrap();
+    eventually(PATIENCE, "the mirror is asked", || mirror.accept().is_ok());
+    build.kill().unwrap();
+    build.wait().unwrap();
+    eventually(PATIENCE, "nobody asks it any more", || !mentioned(&url));
+    let next = site.tool(&["stack", "list"]);
+    assert!(next.status.success(), "{}", stderr(&next));
 }

@@ -105,6 +105,23 @@ impl Site {
         self.command(args).stdin(Stdio::null()).output().unwrap()
     }
 
+    /// Whether both tables of the bridge's packet filter are there.
+    pub(crate) fn has_filter(&self) -> bool {
+        let tables = Command::new("nft").args(["list", "tables"]).output().unwrap();
+        let tables = stdout(&tables);
+        ["inet", "bridge"]
+            .iter()
+            .all(|family| tables.lines().any(|line| line == format!("table {family} {}", self.bridge)))
+    }
+
+    /// As `nft flush ruleset` does it to all tables of the machine.
+    pub(crate) fn remove_filter(&self) {
+        for family in ["inet", "bridge"] {
+            let removed = Command::new("nft").args(["delete", "table", family, &self.bridge]).status();
+            assert!(removed.unwrap().success());
+        }
+    }
+
     pub(crate) fn spec(&self, name: &str, limits: RunLimits) -> RunSpec {
         RunSpec {
             name: name.parse().unwrap(),

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 
 use super::*;
+use crate::world::eventually;
 
 #[test]
 fn nothing_of_the_host_or_the_platform_is_seen() {
@@ -173,4 +174,14 @@ fn a_common_part_of_templates_that_others_can_write_is_not_used() {
     let spec = platform.spec("refused", LIMITS);
     let (message, _) = run(&platform.site, &spec, &[stdin.as_fd(), stdout.as_fd()]).refusal();
     assert!(message.contains("common.sh") && message.contains("only root"), "{message}");
+}
+
+#[test]
+fn a_dyno_is_kept_apart_though_somebody_flushes_the_packet_filter() {
+    let platform = Platform::new();
+    let mut dyno = platform.runs("dyno", line("sleep 1000"));
+    platform.site.remove_filter();
+    eventually(PATIENCE, "the filter is back", || platform.site.has_filter());
+    dyno.stop(0);
+    dyno.run.event();
 }
