@@ -69,7 +69,12 @@ async fn serve(mut settings: Settings, places: usize, upgrade: bool) -> Result<E
     let copy = tokio::spawn(vital(keep(settings.state_file.clone(), table)));
 
     let listening = sockets.describe();
-    let handed = sockets.offer(&settings.state_file)?;
+    // The copy of the table may be older than a successor should begin with.
+    let (state_file, latest) = (settings.state_file.clone(), router.table.clone());
+    let handed = sockets.offer(&settings.state_file, move || {
+        let table = latest.borrow().clone();
+        write(&state_file, &table);
+    })?;
     let (room, streams) = (room(places), streams(places));
     let door = |tls| {
         let (router, room, streams) = (router.clone(), room.clone(), streams.clone());

@@ -123,6 +123,21 @@ fn another_router_takes_over_under_load_and_nobody_notices() {
 }
 
 #[test]
+fn the_router_that_takes_over_knows_what_the_one_before_it_knew() {
+    let dyno = Dyno::named("yes");
+    let mut world = World::new();
+    // The copy on disk is not written with every change.
+    for name in ["shop", "blog", "wiki"] {
+        let host = format!("{name}.test");
+        world.put(RoutedApp { dynos: vec![routed(1, dyno.address)], ..app(name, &[&host]) });
+    }
+    world.api.down(true);
+    let next = Router::start(world.dir.path(), &["--upgrade"]);
+    assert!(std::mem::replace(&mut world.router, next).ended().success());
+    assert_eq!(world.get("wiki.test", "/").text(), "yes");
+}
+
+#[test]
 fn metrics_are_those_of_the_router_that_took_over() {
     let (dyno, gate, asked) = gated();
     let mut world =
