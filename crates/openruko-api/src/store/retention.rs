@@ -64,8 +64,8 @@ pub(crate) async fn runnable(db: &mut AnyConnection, app_id: &str) -> Sql<Vec<Ru
 }
 
 /// Selects the versions of an app (`$1`) that [`live_versions`] gives, each as `version`, and perhaps NULL.
-pub(super) const LIVE: &str = "SELECT serving AS version FROM apps WHERE id = $1 UNION SELECT candidate FROM apps WHERE id = $1 \
-     UNION SELECT release FROM apps WHERE id = $1 UNION SELECT release FROM dynos WHERE app_id = $1 \
+pub(super) const LIVE: &str = "SELECT serving AS version FROM apps WHERE id = $1 \
+     UNION SELECT candidate FROM apps WHERE id = $1 UNION SELECT release FROM apps WHERE id = $1 UNION SELECT release FROM dynos WHERE app_id = $1 \
      UNION SELECT release FROM one_offs WHERE app_id = $1";
 
 /// The versions that run, are to run, or that the next release builds on: whatever the rule says, they stay.
@@ -144,7 +144,7 @@ pub(crate) async fn apps_with_repos_beyond(
 }
 
 /// The condition on a push that ended before a moment (`$1`) without a commit, and may have stored something.
-const UNSWEPT: &str = "swept = 0 \
+const UNSWEPT: &str = "swept = 0 AND status <> 'succeeded' \
      AND ((status IN ('failed', 'lost') AND ended_at < $1) OR (status = 'pending' AND lease_ends < $1))";
 
 /// Pushes that ended before a moment without a commit, and may have stored something.
@@ -209,8 +209,8 @@ pub(crate) async fn repos_of(db: &mut AnyConnection, app_id: &str) -> Sql<Vec<St
 
 /// Selects from the apps `a` to which nobody has pushed since a moment (`$1`), and whose cache was not let go since
 /// then. The ids of pushes rise with time.
-const IDLE: &str = "FROM (SELECT a.id, a.cache, a.cache_gone_at, (SELECT p.created_at FROM pushes p WHERE p.app_id = a.id \
-     ORDER BY p.id DESC LIMIT 1) AS latest FROM apps a) a \
+const IDLE: &str = "FROM (SELECT a.id, a.cache, a.cache_gone_at, (SELECT p.created_at FROM pushes p \
+     WHERE p.app_id = a.id ORDER BY p.id DESC LIMIT 1) AS latest FROM apps a) a \
      WHERE a.latest < $1 AND (a.cache_gone_at IS NULL OR a.cache_gone_at < a.latest)";
 
 /// Apps to which nobody has pushed since a moment, and whose cache was not let go since then.

@@ -206,7 +206,8 @@ fn a_dead_drain_drops_what_is_too_much_says_so_and_hinders_nobody() {
         texts.extend(texts_of(&read(&mut reader, 1), " - - "));
     }
     let kept: Vec<&String> = texts.iter().filter(|text| text.starts_with("line ")).collect();
-    assert!(kept.len() <= 10_000 && kept.is_sorted_by_key(|text| text.len()), "{}", kept.len());
+    // So many wait, and a batch may have been on its way while the last ones came.
+    assert!(kept.len() <= 10_000 + 1000 && kept.is_sorted_by_key(|text| text.len()), "{}", kept.len());
     drop(slow);
 }
 
