@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ruko_api_types::router::WebState;
+
 use crate::clock;
 
 /// The most requests that wait for one app.
@@ -26,6 +28,8 @@ pub(crate) struct AppState {
     waiting: AtomicUsize,
     /// Somebody is waking it.
     waking: AtomicBool,
+    /// It slept, and had no dyno since.
+    boots: AtomicBool,
     /// Answers by the first digit of their status.
     answers: [AtomicU64; 6],
 }
@@ -50,6 +54,7 @@ impl AppState {
             last: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             waking: AtomicBool::new(false),
+            boots: AtomicBool::new(false),
             answers: Default::default(),
         }
     }
@@ -89,6 +94,21 @@ impl AppState {
     /// Takes it upon oneself to wake the app; none, if somebody does.
     pub(crate) fn wake(self: &Arc<Self>) -> Option<Waker> {
         (!self.waking.swap(true, Ordering::SeqCst)).then(|| Waker(self.clone()))
+    }
+
+    /// Learns what the next table says of it.
+    pub(crate) fn follow(&self, web: WebState, has_dynos: bool) {
+        match web {
+            _ if has_dynos => self.boots.store(false, Ordering::Relaxed),
+            WebState::Asleep => self.boots.store(true, Ordering::Relaxed),
+            WebState::Running => {}
+            WebState::Crashed | WebState::None => self.boots.store(false, Ordering::Relaxed),
+        }
+    }
+
+    /// Whether it was woken, and had no dyno since.
+    pub(crate) fn boots(&self) -> bool {
+        self.boots.load(Ordering::Relaxed)
     }
 
     /// Counts an answer.
@@ -136,6 +156,23 @@ mod tests {
         assert_eq!(app.idle(), Some(Duration::ZERO));
         drop(second);
         assert!(app.idle().is_some_and(|idle| idle < Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn an_app_boots_from_its_sleep_until_it_has_a_dyno() {
+        let app = AppState::new();
+        app.follow(WebState::Running, false);
+        assert!(!app.boots(), "it never slept");
+        app.follow(WebState::Asleep, false);
+        app.follow(WebState::Running, false);
+        assert!(app.boots());
+        app.follow(WebState::Running, true);
+        app.follow(WebState::Running, false);
+        assert!(!app.boots(), "a switch of dynos");
+        app.follow(WebState::Asleep, false);
+        app.follow(WebState::Crashed, false);
+        app.follow(WebState::Running, false);
+        assert!(!app.boots());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::exchange::exchange;
 use crate::fields::Arrival;
 use crate::head::BadHead;
 use crate::page::Page;
+use crate::pump::STREAM_BACKLOG;
 use crate::router::{Router, stopped};
 use crate::tls::{Tls, is_h2};
 use crate::wire::Wire;
@@ -43,14 +44,21 @@ const REQUESTS: u32 = 10_000;
 /// The most connections from one place on the network that is no trusted proxy.
 const OF_ONE: usize = 1024;
 
+/// The most requests at a time over HTTP/2 from one place on the network that is no trusted proxy: over HTTP/1 each
+/// has a connection of its own, which is counted.
+const STREAMS_OF_ONE: usize = 512;
+
 /// The most streams of an HTTP/2 connection at a time.
 const STREAMS: u32 = 100;
 
-/// What a client may send on each stream before it was taken, in bytes.
-const WINDOW: u32 = 256 << 10;
+/// What a client may send on each stream before it was taken, in bytes; and on all streams of a connection.
+const WINDOW: (u32, u32) = (128 << 10, 512 << 10);
 
 /// The most streams of an HTTP/2 connection that are refused before it is closed.
 const BAD_STREAMS: u32 = 32;
+
+/// Nothing was done, and the client may try again: RFC 9113, section 7.
+const REFUSED_STREAM: u32 = 7;
 
 /// How long a page may take for a request that cannot be read, and how long the rest of that is thrown away.
 const PAGE: Duration = Duration::from_secs(2);
@@ -69,12 +77,19 @@ pub(crate) fn room(places: usize) -> Room {
     Places::new(places, OF_ONE)
 }
 
+/// Requests at a time over HTTP/2, over all doors: each may need a connection to a dyno.
+pub(crate) fn streams(places: usize) -> Room {
+    Places::new(places, STREAMS_OF_ONE)
+}
+
 /// A listening address with what its connections share.
 pub(crate) struct Door {
     pub(crate) router: Arc<Router>,
     /// Without it, plain HTTP.
     pub(crate) tls: Option<Tls>,
     pub(crate) room: Room,
+    /// The same for requests over HTTP/2.
+    pub(crate) streams: Room,
     /// How many connections there may be in all.
     pub(crate) places: usize,
 }
@@ -83,7 +98,8 @@ pub(crate) struct Door {
 struct Connection {
     door: Arc<Door>,
     peer: String,
-    trusted: bool,
+    /// Whose connections and streams are counted together; none of a trusted proxy, which has those of many.
+    network: Option<IpAddr>,
     port: u16,
     since: Instant,
 }
@@ -118,8 +134,8 @@ impl Door {
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, port: u16, open: &mut JoinSet<()>) {
         let peer = peer.ip().to_canonical();
         let trusted = is_trusted(peer, &self.router.settings.trusted_proxies);
-        // A trusted proxy has the connections of many.
-        let place = if trusted { None } else { Some(self.room.take(&network(peer))) };
+        let network = (!trusted).then(|| network(peer));
+        let place = network.as_ref().map(|network| self.room.take(network));
         let open_now = usize::try_from(self.router.metrics.connections.get()).unwrap_or_default();
         let place = place.transpose().ok().filter(|_| open_now < self.places);
         let Some(place) = place else {
@@ -129,7 +145,7 @@ impl Door {
         };
         let _ = stream.set_nodelay(true);
         let since = Instant::now();
-        let connection = Connection { door: self.clone(), peer: peer.to_string(), trusted, port, since };
+        let connection = Connection { door: self.clone(), peer: peer.to_string(), network, port, since };
         let connection = Arc::new(connection);
         open.spawn(async move {
             let router = connection.door.router.clone();
@@ -150,7 +166,7 @@ impl Connection {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Arrival {
             peer: &self.peer,
-            trusted: self.trusted,
+            trusted: self.network.is_none(),
             tls: self.door.tls.is_some(),
             port: self.port,
             start: u64::try_from(since.as_millis()).unwrap_or_default(),
@@ -286,22 +302,32 @@ impl Connection {
         let mut options = default_h2_options();
         let header_bytes = u32::try_from(self.router().settings.header_bytes).unwrap_or(u32::MAX);
         options.max_header_list_size(header_bytes).max_concurrent_streams(STREAMS);
-        options.initial_window_size(WINDOW).initial_connection_window_size(4 * WINDOW);
+        options.initial_window_size(WINDOW.0).initial_connection_window_size(WINDOW.1);
+        options.max_send_buffer_size(STREAM_BACKLOG);
         let until = self.since + HEAD;
-        let Ok(Ok(mut conn)) = timeout_at(until, handshake(Box::new(wire), Some(options))).await else {
+        let Ok(Ok(mut conn)) = timeout_at(until, handshake(Box::new(wire.clone()), Some(options))).await
+        else {
             return;
         };
         let digest = Arc::new(Digest::default());
         let mut stopping = self.router().stopping.subscribe();
         let mut streams = JoinSet::new();
         let (mut idle_since, mut bad, mut leaving) = (Instant::now(), 0, false);
+        let mut look = Instant::now() + self.router().settings.rolling;
         loop {
             tokio::select! {
                 biased;
                 accepted = Stream::from_h2_conn(&mut conn, digest.clone()) => match accepted {
-                    Ok(Some(H2Accept::Session(stream))) => {
+                    Ok(Some(H2Accept::Session(mut stream))) => {
                         let (connection, at) = (self.clone(), Instant::now());
+                        let place = self.network.as_ref().map(|network| self.door.streams.take(network));
+                        let Ok(place) = place.transpose() else {
+                            self.router().metrics.refused.fetch_add(1, Ordering::Relaxed);
+                            stream.shutdown_with_reason(REFUSED_STREAM.into());
+                            continue;
+                        };
                         streams.spawn(async move {
+                            let _place = place;
                             let session = Box::new(ServerSession::new_http2(stream));
                             let arrival = connection.arrival(at);
                             exchange(connection.router(), session, None, &arrival).await;
@@ -322,9 +348,18 @@ impl Connection {
                     conn.graceful_shutdown();
                 }
                 () = sleep_until(idle_since + self.idle()), if streams.is_empty() => break,
+                // A stream may have ended for its request long before the client takes what is kept of the answer.
+                () = sleep_until(look) => {
+                    let patience = self.router().settings.rolling.saturating_sub(wire.stuck());
+                    if patience.is_zero() {
+                        tracing::debug!(peer = %self.peer, "takes nothing");
+                        break;
+                    }
+                    look = Instant::now() + patience;
+                }
             }
         }
-        drop(conn);
+        drop((conn, wire));
         // What is still open learns from its stream that the connection is no more.
         while streams.join_next().await.is_some() {}
     }

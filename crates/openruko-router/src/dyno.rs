@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use ruko_api_types::router::RoutedDyno;
 use tokio::net::TcpStream;
 
@@ -111,7 +112,7 @@ impl Dyno {
     /// A connection, one that was used before or a new one, and how long it took to get it.
     ///
     /// # Errors
-    /// H19 or H21; nothing was sent.
+    /// H19, H21 or, where this program is at fault, H99; nothing was sent.
     pub(crate) async fn connection(&self, reuse: Reuse) -> Result<(Connection, Duration), Code> {
         let start = Instant::now();
         if let Some(wire) = self.take_idle(reuse, start) {
@@ -122,10 +123,14 @@ impl Dyno {
                 let _ = stream.set_nodelay(true);
                 Ok((Connection { wire: Wire::plain(stream), reused: false }, start.elapsed()))
             }
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::TimedOut => Err(Code::ConnectTimeout),
             Ok(Err(error)) => {
-                tracing::debug!(dyno = %self.id, address = %self.address, %error, "no connection");
-                Err(Code::Refused)
+                let code = why(&error);
+                if code == Code::Platform {
+                    tracing::warn!(dyno = %self.id, %error, "no file is left for a connection");
+                } else {
+                    tracing::debug!(dyno = %self.id, address = %self.address, %error, "no connection");
+                }
+                Err(code)
             }
             Err(_) => Err(Code::ConnectTimeout),
         }
@@ -201,6 +206,15 @@ impl Drop for Open {
     }
 }
 
+/// Why there is no connection; that this program has no file left for one is not the app's fault.
+fn why(error: &std::io::Error) -> Code {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE) => Code::Platform,
+        Some(Errno::ETIMEDOUT) => Code::ConnectTimeout,
+        _ => Code::Refused,
+    }
+}
+
 /// `Keep-Alive: timeout=5`: how long a dyno keeps an idle connection.
 pub(crate) fn keep_alive(value: &str) -> Option<Duration> {
     let parameter = |part: &str| {
@@ -261,6 +275,14 @@ mod tests {
     async fn a_refusal_is_told_from_silence() {
         let dyno = dyno("127.0.0.1:1".parse().unwrap());
         assert_eq!(dyno.connection(Reuse::Any).await.err(), Some(Code::Refused));
+    }
+
+    #[test]
+    fn a_lack_of_files_is_not_the_dynos_fault() {
+        let told = |errno: Errno| why(&errno.into());
+        assert_eq!([Errno::EMFILE, Errno::ENFILE].map(told), [Code::Platform; 2]);
+        let others = [Errno::ETIMEDOUT, Errno::ECONNREFUSED, Errno::EHOSTUNREACH].map(told);
+        assert_eq!(others, [Code::ConnectTimeout, Code::Refused, Code::Refused]);
     }
 
     #[test]

@@ -28,8 +28,11 @@ use crate::wire::Wire;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// How long a client may take to read a page of the router.
+/// How long a client may take to read a page of the router, or the last that is said on a connection.
 const PAGE: Duration = Duration::from_secs(10);
+
+/// How soon a connection proves dead that a dyno had closed before.
+const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// How long a client may take to read what there is of an answer that broke off.
 const LAST_BYTES: Duration = Duration::from_secs(1);
@@ -151,8 +154,10 @@ impl Exchange<'_> {
                 Ok(good) => return Ok(good),
                 Err(code) => code,
             };
-            // The dyno had closed the connection before it could know of the request.
-            if !(reused && again && code == Code::NoAnswer) {
+            // The dyno had closed the connection before it could know of the request; one that dies over a request
+            // takes longer, and others shall not die over the same.
+            let at_once = self.ticket.outcome.service.is_some_and(|time| time < AT_ONCE);
+            if !(reused && again && at_once && code == Code::NoAnswer) {
                 return Err(code);
             }
             reuse = Reuse::Never;
@@ -320,11 +325,13 @@ async fn finish(mut session: Box<ServerSession>, client: Option<&Wire>, good: bo
     session.set_total_drain_timeout(Some(REST));
     let rest = !session.is_body_done();
     let reusable = session.finish().await.ok().flatten();
-    wire.drained().await.ok()?;
+    if wire.backlog() > 0 {
+        tokio::time::timeout(PAGE, wire.drained()).await.ok()?.ok()?;
+    }
     match reusable {
         Some(reusable) => Some(reusable.into_parts().1.unwrap_or_default()),
         None => {
-            let _ = wire.close().await;
+            let _ = tokio::time::timeout(PAGE, wire.close()).await;
             if rest {
                 let _ = tokio::time::timeout(REST, wire.linger(REST_BYTES)).await;
             }

@@ -7,8 +7,8 @@ use http::header::{
     UPGRADE, VIA,
 };
 use http::{HeaderMap, Method, StatusCode, Version};
-use pingora_core::Result;
 use pingora_core::protocols::http::date::get_cached_date;
+use pingora_core::{ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::digits::Digits;
@@ -31,6 +31,9 @@ const ONE_HOP: [HeaderName; 8] = [
 
 /// These are for the whole way, whatever `Connection` says: without them a request would be another one.
 const WHOLE_WAY: [HeaderName; 3] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING];
+
+/// The most names in `Connection`, those that are empty included.
+pub(crate) const MAX_HOP_NAMES: usize = 32;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -144,11 +147,17 @@ fn has_token(list: &[u8], word: &str) -> bool {
 }
 
 /// What is for one hop, named by `Connection`.
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+///
+/// # Errors
+/// It names more than [`MAX_HOP_NAMES`]: each field is held against each of them.
+fn named_by_connection(headers: &HeaderMap) -> Result<Vec<HeaderName>> {
     let lists = headers.get_all(CONNECTION);
-    let names = lists.iter().flat_map(|list| tokens(list.as_bytes()));
-    let names = names.filter_map(|token| HeaderName::from_bytes(token).ok());
-    names.filter(|name| !WHOLE_WAY.contains(name)).collect()
+    let names = || lists.iter().flat_map(|list| tokens(list.as_bytes()));
+    if names().nth(MAX_HOP_NAMES).is_some() {
+        return Err(pingora_core::Error::new(ErrorType::InvalidHTTPHeader));
+    }
+    let names = names().filter_map(|token| HeaderName::from_bytes(token).ok());
+    Ok(names.filter(|name| !WHOLE_WAY.contains(name)).collect())
 }
 
 /// The head of a request as the dyno gets it.
@@ -164,7 +173,7 @@ pub(crate) struct ToDyno {
 /// itself. `raw` is the head as it came, if it came as HTTP/1; it was judged.
 ///
 /// # Errors
-/// A field cannot be written; there is none such.
+/// A field cannot be written, or `Connection` names too much; there is none such.
 pub(crate) fn to_dyno(
     request: &RequestHeader,
     raw: Option<&[u8]>,
@@ -178,7 +187,7 @@ pub(crate) fn to_dyno(
     for part in [request.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
-    let named = named_by_connection(&request.headers);
+    let named = named_by_connection(&request.headers)?;
     let is_named = |name: &[u8]| named.iter().any(|one| name.eq_ignore_ascii_case(one.as_str().as_bytes()));
     let stays = |name: &[u8]| is_for_dyno(name) && !is_named(name);
     match raw {
@@ -218,17 +227,20 @@ pub(crate) fn to_dyno(
 }
 
 /// Whether a field of the client's goes on to the dyno: not if it is for one hop, nor if the router says it itself.
+/// To programs that make variables of fields, as CGI does (RFC 3875, section 4.1.18), `_` is the same as `-`.
 fn is_for_dyno(name: &[u8]) -> bool {
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    let same = |byte: u8, other: u8| byte.eq_ignore_ascii_case(&other) || (byte == b'_' && other == b'-');
+    let is = |other: &str| name.iter().zip(other.bytes()).all(|(byte, other)| same(*byte, other));
     // The length tells most fields from these.
     match name.len() {
         2 => !is("te"),
         7 => !is("trailer") && !is("upgrade"),
         10 => !is("connection") && !is("keep-alive"),
         12 => !is("x-request-id"),
+        14 => name[7] != b'_' || !is("content-length"),
         15 => !is("x-forwarded-for") && !is("x-request-start"),
         16 => !is("x-forwarded-host") && !is("x-forwarded-port") && !is("proxy-connection"),
-        17 => !is("x-forwarded-proto"),
+        17 => !is("x-forwarded-proto") && (name[8] != b'_' || !is("transfer-encoding")),
         18 => !is("proxy-authenticate"),
         19 => !is("proxy-authorization"),
         _ => true,
@@ -294,9 +306,9 @@ pub(crate) fn path(request: &RequestHeader) -> String {
 /// The answer as a client gets it that speaks HTTP/2, where a session writes it.
 ///
 /// # Errors
-/// A field cannot be written; there is none such.
+/// `Connection` names too much.
 pub(crate) fn to_h2_client(mut answer: Box<ResponseHeader>) -> Result<Box<ResponseHeader>> {
-    let mut hop = named_by_connection(&answer.headers);
+    let mut hop = named_by_connection(&answer.headers)?;
     hop.extend(answer.headers.keys().filter(|name| ONE_HOP.contains(name)).cloned());
     for name in &hop {
         answer.remove_header(name);
@@ -341,7 +353,7 @@ fn framing(answer: &ResponseHeader, request: &RequestHeader) -> Framing {
 /// The answer as the dyno wrote it, but for what is for one hop.
 ///
 /// # Errors
-/// A field cannot be written; there is none such.
+/// `Connection` names too much.
 pub(crate) fn to_h1_client(answer: &ResponseHeader, request: &RequestHeader) -> Result<ToClient> {
     let status = answer.status;
     let framing = framing(answer, request);
@@ -351,7 +363,7 @@ pub(crate) fn to_h1_client(answer: &ResponseHeader, request: &RequestHeader) -> 
     for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
-    let named = named_by_connection(&answer.headers);
+    let named = named_by_connection(&answer.headers)?;
     for (name, value) in answer.case_header_iter() {
         let (name, value) = (name.as_slice(), value.as_bytes());
         let is_named = named.iter().any(|one| name.eq_ignore_ascii_case(one.as_str().as_bytes()));
@@ -473,6 +485,25 @@ mod tests {
         assert_eq!(sent(&said, true).all("x-forwarded-proto"), "https");
         assert_eq!(sent(&said, true).all("x-forwarded-port"), "443");
         assert_eq!(sent(&said, true).all("x-forwarded-host"), "b");
+    }
+
+    #[test]
+    fn what_the_router_says_cannot_be_said_with_underscores() {
+        let said = [
+            ("Host", "a"),
+            ("X_Forwarded_Proto", "https"),
+            ("X-Forwarded_For", "1.2.3.4"),
+            ("x_request_id", "0123456789-abcdef_XYZ"),
+            ("Content_Length", "7"),
+            ("Transfer_Encoding", "chunked"),
+            ("Content-Length", "0"),
+            ("X_Own", "kept"),
+        ];
+        let to = sent(&said, true);
+        for (name, _) in &said[1..6] {
+            assert_eq!(to.all(name), "", "{name}");
+        }
+        assert_eq!((to.all("content-length").as_str(), to.all("x_own").as_str()), ("0", "kept"));
     }
 
     #[test]

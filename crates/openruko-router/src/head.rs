@@ -5,6 +5,8 @@
 //! space before a colon, more than one length, a length beside `Transfer-Encoding`, codings other than `chunked`,
 //! a target for another host than `Host`.
 
+use crate::fields::MAX_HOP_NAMES;
+
 /// The most header fields of a request.
 const MAX_FIELDS: usize = 128;
 
@@ -195,6 +197,7 @@ fn is_token(word: &[u8]) -> bool {
 #[derive(Default)]
 struct Fields<'a> {
     host: Option<&'a [u8]>,
+    hop_names: usize,
     has_length: bool,
     is_chunked: bool,
 }
@@ -204,6 +207,11 @@ impl<'a> Fields<'a> {
         if name.eq_ignore_ascii_case(b"host") {
             if self.host.replace(value).is_some() {
                 return Err(BadHead::Malformed("more than one Host"));
+            }
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            self.hop_names += value.split(|byte| *byte == b',').count();
+            if self.hop_names > MAX_HOP_NAMES {
+                return Err(BadHead::Malformed("more than 32 names in Connection"));
             }
         } else if name.eq_ignore_ascii_case(b"content-length") {
             let digits = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
@@ -271,7 +279,9 @@ mod tests {
 
     #[test]
     fn what_can_be_read_in_two_ways_is_refused() {
+        let hops = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close{}\r\n\r\n", ",".repeat(32));
         for bad in [
+            &hops,
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\n",

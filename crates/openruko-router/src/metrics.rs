@@ -23,7 +23,7 @@ pub(crate) struct Metrics {
     requests: AtomicU64,
     /// Connections of clients that are open.
     pub(crate) connections: Gauge,
-    /// Those that were refused, since there were too many.
+    /// Those that were refused, since there were too many; streams of HTTP/2 as well.
     pub(crate) refused: AtomicU64,
     /// Heads that were refused.
     pub(crate) bad_heads: AtomicU64,
@@ -118,7 +118,7 @@ impl Metrics {
         text.one(
             "connections_refused_total",
             "counter",
-            "Connections beyond the bounds.",
+            "Connections, and streams of HTTP/2, beyond the bounds.",
             get(&self.refused),
         );
         text.one("waiting_requests", "gauge", "Requests that wait for a dyno.", router.waiting());

@@ -22,6 +22,9 @@ use crate::wire::Wire;
 /// While so many bytes wait to be written, nothing more is read for them.
 const BACKLOG: usize = 64 << 10;
 
+/// How much of an answer is kept for each stream of an HTTP/2 connection: of these there are many.
+pub(crate) const STREAM_BACKLOG: usize = 16 << 10;
+
 /// The most answers of the kind `103 Early Hints` before the final one.
 const HINTS: u32 = 16;
 
@@ -64,7 +67,7 @@ struct Flow {
     /// When something was passed on the last time that the connections do not tell of: a client may have many requests
     /// on one. By the coarse clock.
     moved: Duration,
-    /// When the request was whole, by that clock.
+    /// When the request was whole, or the dyno last said that it works on it, by that clock.
     ended: Duration,
 }
 
@@ -83,6 +86,8 @@ type Step<T = ()> = Result<T, Code>;
 impl Pump<'_> {
     /// Passes on what there is, to the end.
     pub(crate) async fn run(mut self) -> Ended {
+        let now = clock::now();
+        self.wire.bound_head(self.head_bytes);
         let mut flow = Flow {
             request_done: false,
             deaf: false,
@@ -93,8 +98,8 @@ impl Pump<'_> {
             leaving: false,
             hints: 0,
             heard: self.wire.read(),
-            moved: clock::now(),
-            ended: Duration::ZERO,
+            moved: now,
+            ended: now,
         };
         let code = self.flow(&mut flow).await.err();
         let status = self.session.response_written().map(|head| head.status.as_u16());
@@ -213,7 +218,15 @@ impl Pump<'_> {
         Ok(())
     }
 
-    async fn pass_on(&mut self, bytes: Bytes) -> Step {
+    async fn pass_on(&mut self, mut bytes: Bytes) -> Step {
+        // What is kept of a large piece would keep all of it.
+        while self.client.is_none() && bytes.len() > STREAM_BACKLOG {
+            self.write(Bytes::copy_from_slice(&bytes.split_to(STREAM_BACKLOG))).await?;
+        }
+        self.write(bytes).await
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Step {
         let written = self.session.write_response_body(bytes, false);
         match tokio::time::timeout(self.rolling, written).await {
             Ok(Ok(())) => Ok(()),
@@ -234,8 +247,11 @@ impl Pump<'_> {
             if flow.hints > HINTS {
                 return Err(Code::BadAnswer);
             }
+            self.wire.bound_head(self.head_bytes);
+            flow.ended = clock::now();
             return if knows { self.write_head(head).await } else { Ok(()) };
         }
+        self.wire.end_head();
         if switches && !self.facts.websocket {
             return Err(Code::BadAnswer);
         }
@@ -281,6 +297,9 @@ impl Pump<'_> {
     /// What it means that the answer broke off.
     fn broken(&self, flow: &Flow, error: &BError) -> Code {
         tracing::debug!(%error, "the answer of a dyno broke off");
+        if self.wire.has_endless_head() {
+            return Code::BadAnswer;
+        }
         if !is_end(error) {
             return if flow.answered { Code::Interrupted } else { Code::BadAnswer };
         }
@@ -296,7 +315,8 @@ impl Pump<'_> {
             return (moved + self.rolling, if waits_for_client { Code::ClientIdle } else { Code::Idle });
         }
         if flow.request_done || flow.deaf || self.wire.backlog() > 0 {
-            return (self.wire.moved().max(flow.ended) + self.first_byte, Code::Timeout);
+            // What it says does not count, or it could say a head for ever.
+            return (self.wire.wrote().max(flow.ended) + self.first_byte, Code::Timeout);
         }
         (moved + self.rolling, Code::ClientIdle)
     }

@@ -156,7 +156,7 @@ impl Router {
 
     fn time(&self, why: Why) -> Duration {
         match why {
-            Why::Asleep => self.settings.wake,
+            Why::Asleep | Why::Boots => self.settings.wake,
             Why::Starting => HOLD,
             Why::Refused => LAST_HOPE,
         }
@@ -168,6 +168,7 @@ impl Router {
         let Some(app) = table.app(id) else { return Verdict::No(Code::NoDynos) };
         if app.dynos.is_empty() {
             return match app.web() {
+                WebState::Running if app.state.boots() => Verdict::Wait(Why::Boots),
                 WebState::Running => Verdict::Wait(Why::Starting),
                 WebState::Asleep => Verdict::Wait(Why::Asleep),
                 WebState::Crashed => Verdict::No(Code::Crashed),
@@ -291,6 +292,8 @@ enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
     Asleep,
+    /// It slept, and has no dyno yet.
+    Boots,
     Starting,
     Refused,
 }

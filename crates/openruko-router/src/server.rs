@@ -14,9 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::door::{Door, room};
+use crate::door::{Door, room, streams};
 use crate::follow::{follow, keep, load, write};
-use crate::router::Router;
+use crate::router::{Router, stopped};
 use crate::settings::Settings;
 use crate::sockets::{Sockets, Taken};
 use crate::tls::Tls;
@@ -69,9 +69,17 @@ async fn serve(mut settings: Settings, places: usize, upgrade: bool) -> Result<E
     let copy = tokio::spawn(vital(keep(settings.state_file.clone(), table)));
 
     let listening = sockets.describe();
-    let handed = sockets.offer(&settings.state_file)?;
-    let room = room(places);
-    let door = |tls| Arc::new(Door { router: router.clone(), tls, room: room.clone(), places });
+    // The copy of the table may be older than a successor should begin with.
+    let (state_file, latest) = (settings.state_file.clone(), router.table.clone());
+    let handed = sockets.offer(&settings.state_file, move || {
+        let table = latest.borrow().clone();
+        write(&state_file, &table);
+    })?;
+    let (room, streams) = (room(places), streams(places));
+    let door = |tls| {
+        let (router, room, streams) = (router.clone(), room.clone(), streams.clone());
+        Arc::new(Door { router, tls, room, streams, places })
+    };
     let mut doors = JoinSet::new();
     doors.spawn(vital(door(None).keep_open(sockets.http)));
     if let (Some(tls), Some(listener)) = (tls, sockets.https) {
@@ -126,9 +134,12 @@ fn watch_certificates(tls: Option<Tls>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Until the program is to end: another one may have the same socket, and be asked on it.
 async fn serve_metrics(router: Arc<Router>, listener: TcpListener) {
+    let mut stopping = router.stopping.subscribe();
     let pages = Pages::new().route("/metrics", get(move || async move { router.metrics.text(&router) }));
-    if let Err(error) = axum::serve(listener, pages).await {
+    let served = axum::serve(listener, pages);
+    if let Err(error) = served.with_graceful_shutdown(async move { stopped(&mut stopping).await }).await {
         tracing::error!(%error, "metrics are served no more");
     }
 }

@@ -105,11 +105,18 @@ impl Sockets {
         self.named().filter_map(shown).collect()
     }
 
-    /// Offers them to a successor; what is given back ends when one has taken over.
+    /// Offers them to a successor, `prepared` first; what is given back ends when one has taken over.
     ///
     /// # Errors
     /// The unix socket for it cannot be had.
-    pub(crate) fn offer(&self, state_file: &Path) -> Result<impl Future<Output = ()> + use<>, Fault> {
+    pub(crate) fn offer<F>(
+        &self,
+        state_file: &Path,
+        prepared: F,
+    ) -> Result<impl Future<Output = ()> + use<F>, Fault>
+    where
+        F: Fn() + Clone + Send + 'static,
+    {
         let place = place(state_file);
         let offered = listen(&place).fault(format!("cannot listen on `{}`", place.display()))?;
         let copies: io::Result<Vec<_>> =
@@ -120,8 +127,12 @@ impl Sockets {
                 let Ok((stream, _)) = offered.accept().await else { continue };
                 let own = stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw());
                 let (Ok(stream), true) = (stream.into_std(), own) else { continue };
-                let copies = copies.clone();
-                let handed = tokio::task::spawn_blocking(move || hand_over(stream, &copies)).await;
+                let (copies, prepared) = (copies.clone(), prepared.clone());
+                let handed = tokio::task::spawn_blocking(move || {
+                    prepared();
+                    hand_over(stream, &copies)
+                });
+                let handed = handed.await;
                 match handed {
                     Ok(Ok(())) => return,
                     Ok(Err(error)) => tracing::warn!(%error, "a router that wanted to take over did not"),

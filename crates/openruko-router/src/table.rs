@@ -145,10 +145,12 @@ impl App {
         let dynos = routed.dynos.iter();
         let dynos =
             dynos.map(|dyno| known(&dyno.id, dyno.address).unwrap_or_else(|| Arc::new(Dyno::new(dyno))));
+        let state = before.map_or_else(|| Arc::new(AppState::new()), |app| app.state.clone());
+        state.follow(routed.web, !routed.dynos.is_empty());
         let same_certificates = before.filter(|app| app.routed.certificates == routed.certificates);
         Self {
             dynos: dynos.collect(),
-            state: before.map_or_else(|| Arc::new(AppState::new()), |app| app.state.clone()),
+            state,
             certificates: same_certificates
                 .map_or_else(|| certificates(&routed), |app| app.certificates.clone()),
             turn: AtomicUsize::new(0),

@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -41,12 +42,17 @@ const AHEAD: usize = 64 << 10;
 /// Larger pieces go to the socket at once.
 const DIRECT: usize = 16 << 10;
 
+/// No head is read that has a bound.
+const NO_HEAD: usize = usize::MAX;
+
 /// A connection. Clones are the same connection.
 #[derive(Clone)]
 pub(crate) struct Wire(Arc<Shared>);
 
 struct Shared {
     id: UniqueIDType,
+    /// How much a session may read of a head; [`NO_HEAD`], while it reads none.
+    head_left: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -64,6 +70,10 @@ struct State {
     written: u64,
     /// By the coarse clock.
     moved: Duration,
+    /// When bytes were last written, by that clock.
+    wrote: Duration,
+    /// Since when the socket takes nothing of what is flushed, by that clock.
+    stuck: Option<Duration>,
 }
 
 enum Io {
@@ -83,7 +93,7 @@ impl Wire {
     }
 
     fn new(id: UniqueIDType, io: Io) -> Self {
-        let (inbound, outbound) = (BytesMut::new(), BytesMut::new());
+        let (inbound, outbound, now) = (BytesMut::new(), BytesMut::new(), clock::now());
         let state = State {
             io,
             inbound,
@@ -92,9 +102,11 @@ impl Wire {
             muted: false,
             read: 0,
             written: 0,
-            moved: clock::now(),
+            moved: now,
+            wrote: now,
+            stuck: None,
         };
-        Self(Arc::new(Shared { id, state: Mutex::new(state) }))
+        Self(Arc::new(Shared { id, head_left: AtomicUsize::new(NO_HEAD), state: Mutex::new(state) }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -106,9 +118,11 @@ impl Wire {
         self.state().flushes = true;
     }
 
-    /// How many bytes wait to be written.
+    /// How many bytes wait to be written; those that TLS has encrypted already count as one, since it does not say how
+    /// many they are: 64 KiB at most.
     pub(crate) fn backlog(&self) -> usize {
-        self.state().outbound.len()
+        let state = self.state();
+        state.outbound.len() + usize::from(state.io.holds_back())
     }
 
     /// How many bytes came over the network.
@@ -119,6 +133,31 @@ impl Wire {
     /// When bytes moved the last time, in either direction, by the coarse clock.
     pub(crate) fn moved(&self) -> Duration {
         self.state().moved
+    }
+
+    /// When bytes were last written, by that clock.
+    pub(crate) fn wrote(&self) -> Duration {
+        self.state().wrote
+    }
+
+    /// From now on a session reads a head of so many bytes at most, and of what follows it no more than comes with it.
+    pub(crate) fn bound_head(&self, max_bytes: usize) {
+        self.0.head_left.store(max_bytes, Ordering::Relaxed);
+    }
+
+    /// The head was read.
+    pub(crate) fn end_head(&self) {
+        self.0.head_left.store(NO_HEAD, Ordering::Relaxed);
+    }
+
+    /// Whether a session has read as much as a head may have, and there was no end of it.
+    pub(crate) fn has_endless_head(&self) -> bool {
+        self.0.head_left.load(Ordering::Relaxed) == 0
+    }
+
+    /// How long the socket has taken nothing of what was to be flushed; nothing, while nothing waits for it.
+    pub(crate) fn stuck(&self) -> Duration {
+        self.state().stuck.map_or(Duration::ZERO, |since| clock::now().saturating_sub(since))
     }
 
     /// Puts bytes back that were read too much.
@@ -301,6 +340,14 @@ impl Io {
         }
     }
 
+    /// Whether something that was written has still to be flushed.
+    fn holds_back(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.wants_write(),
+        }
+    }
+
     /// Ready when a read may find something; so that nobody needs memory for bytes that do not come.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
@@ -382,13 +429,18 @@ impl State {
         self.moved = clock::now();
     }
 
+    fn note_stuck(&mut self, pending: bool) {
+        self.stuck = if pending { self.stuck.or_else(|| Some(clock::now())) } else { None };
+    }
+
     fn poll_write_some(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let count = ready!(self.io.poll_write(cx, bytes))?;
         if count == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.written += count as u64;
-        self.moved = clock::now();
+        self.wrote = clock::now();
+        self.moved = self.wrote;
         Poll::Ready(Ok(count))
     }
 
@@ -413,9 +465,16 @@ impl AsyncRead for Wire {
             state.inbound.advance(count);
             return Poll::Ready(Ok(()));
         }
+        let head_left = self.0.head_left.load(Ordering::Relaxed);
+        if head_left == 0 {
+            return Poll::Ready(Err(io::Error::other("a head without end")));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut state.io).poll_read(cx, buf))?;
         let count = buf.filled().len() - before;
+        if head_left != NO_HEAD {
+            self.0.head_left.store(head_left.saturating_sub(count), Ordering::Relaxed);
+        }
         state.note_read(count);
         Poll::Ready(Ok(()))
     }
@@ -428,7 +487,9 @@ impl AsyncWrite for Wire {
             return Poll::Ready(Ok(bytes.len()));
         }
         if state.flushes {
-            return state.poll_write_some(cx, bytes);
+            let written = state.poll_write_some(cx, bytes);
+            state.note_stuck(written.is_pending());
+            return written;
         }
         if state.outbound.is_empty()
             && bytes.len() >= DIRECT
@@ -442,7 +503,12 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.state();
-        if state.flushes { state.poll_drained(cx) } else { Poll::Ready(Ok(())) }
+        if state.flushes {
+            let flushed = state.poll_drained(cx);
+            state.note_stuck(flushed.is_pending());
+            return flushed;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -497,3 +563,60 @@ impl GetSocketDigest for Wire {
 
 #[async_trait]
 impl Peek for Wire {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{setsockopt, sockopt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+
+    /// Both ends of a connection with TLS; the socket of the first takes little.
+    async fn tls() -> (Wire, client::TlsStream<TcpStream>) {
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let certificate = CertificateDer::from(made.cert.der().to_vec());
+        let provider = Arc::new(ring::default_provider());
+        let server = ServerConfig::builder_with_provider(provider.clone());
+        let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let server = server.with_single_cert(vec![certificate.clone()], key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let client =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let client = client.with_root_certificates(roots).with_no_client_auth();
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        setsockopt(&ours, sockopt::SndBuf, &(16 << 10)).unwrap();
+        let (acceptor, connector) =
+            (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(Arc::new(client)));
+        let name = "a.test".try_into().unwrap();
+        let (ours, theirs) = tokio::join!(acceptor.accept(ours), connector.connect(name, theirs));
+        (Wire::tls(ours.unwrap()), theirs.unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_tls_has_encrypted_and_the_socket_did_not_take_is_backlog() {
+        let (wire, mut theirs) = tls().await;
+        let mut sent = 0;
+        while wire.backlog() < 1 << 10 {
+            wire.put(&[b'x'; 1000]);
+            sent += 1000;
+            wire.drained_in_part().await.unwrap();
+            let all = std::pin::pin!(wire.drained()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+            assert_eq!(all, wire.backlog() == 0, "after {sent} bytes");
+        }
+        let reading = tokio::spawn(async move {
+            let mut all = vec![0; sent];
+            tokio::io::AsyncReadExt::read_exact(&mut theirs, &mut all).await.unwrap();
+        });
+        wire.drained().await.unwrap();
+        assert_eq!(wire.backlog(), 0);
+        reading.await.unwrap();
+    }
+}

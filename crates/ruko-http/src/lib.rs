@@ -4,10 +4,11 @@
 //! A server has one or more [`Listener`]s, each with a router of its own; [`serve`] answers on all of them.
 //! Handlers find the client's address in the request's extensions, as [`ClientAddress`].
 //!
-//! Bounds are on connections and on the heads of requests. How long an answer may take is for its handler
-//! to say: some are streams that last for hours.
+//! Bounds are on connections, on the heads of requests, and on how long a client lets an answer wait. How long
+//! one may take otherwise is for its handler to say: some are streams that last for hours.
 
 mod address;
+mod patient;
 mod places;
 mod process;
 mod server;

@@ -31,13 +31,16 @@ pub async fn vital<T>(task: impl Future<Output = T>) -> T {
 }
 
 /// Ends at SIGTERM or SIGINT. Listens from the call on, not from the first poll: a signal in between must
-/// not kill.
+/// not kill. Nor does SIGHUP, which tools send after they have replaced a certificate: it is read at the next
+/// handshake anyway.
 ///
 /// # Errors
 /// Signals cannot be listened to.
 pub fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // Listened to once, it does nothing more by itself for as long as the program runs.
+    drop(signal(SignalKind::hangup())?);
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::address::{ClientAddress, is_trusted, network};
+use crate::patient::Patient;
 use crate::places::Places;
 use crate::process::vital;
 use crate::silent::{Entry, Silent, silence};
@@ -64,6 +65,9 @@ pub struct Bounds {
     /// How long it may take to send the head of the next one: longer, since clients keep connections for a
     /// while. A connection without requests is closed after it.
     pub next_head: Duration,
+    /// How long a client may take nothing of an answer that waits to be written. The kernel tells of room only when
+    /// it has much, which is some megabytes: a slow client, too, takes nothing for a while.
+    pub write: Duration,
 }
 
 impl Default for Bounds {
@@ -73,6 +77,7 @@ impl Default for Bounds {
             of_one: 256,
             first_head: Duration::from_secs(5),
             next_head: Duration::from_secs(30),
+            write: Duration::from_secs(120),
         }
     }
 }
@@ -161,16 +166,22 @@ async fn keep_open((door, tcp): (Door, TcpListener), mut stopping: watch::Receiv
     let of_one = Places::new(usize::MAX, door.bounds.of_one);
     let mut stopped = pin!(stopping.changed());
     loop {
-        let (stream, peer, place) = tokio::select! {
-            accepted = accept(&tcp, &room, &silent) => accepted,
+        let accepted = async {
+            let (stream, peer) = next(&tcp).await;
+            let is_proxy = is_trusted(peer.to_canonical(), &door.trusted_proxies);
+            // Before there is room for it: whoever may have no more makes nobody else go.
+            let own = if is_proxy { None } else { Some(of_one.take(&network(peer))) };
+            let Ok(own) = own.transpose() else {
+                tracing::debug!(%peer, "has as many connections as one may have");
+                return None;
+            };
+            Some((stream, peer, own, place(&room, &silent).await))
+        };
+        let accepted = tokio::select! {
+            accepted = accepted => accepted,
             _ = &mut stopped => break,
         };
-        let is_proxy = is_trusted(peer.to_canonical(), &door.trusted_proxies);
-        let own = if is_proxy { None } else { Some(of_one.take(&network(peer))) };
-        let Ok(own) = own.transpose() else {
-            tracing::debug!(%peer, "has as many connections as one may have");
-            continue;
-        };
+        let Some((stream, peer, own, place)) = accepted else { continue };
         let (entry, cut) = silent.enter();
         let (door, watcher) = (door.clone(), connections.watcher());
         tokio::spawn(async move {
@@ -190,6 +201,7 @@ async fn keep_open((door, tcp): (Door, TcpListener), mut stopping: watch::Receiv
 
 /// One connection. How it ends is its client's affair.
 async fn converse(door: &Arc<Door>, stream: TcpStream, peer: IpAddr, entry: &Entry, watcher: Watcher) {
+    let stream = Patient::new(stream, door.bounds.write);
     match &door.tls {
         None => answer(door, stream, peer, entry, watcher).await,
         Some(tls) => match tls.accept(stream).await {
@@ -220,22 +232,14 @@ fn defect() -> Response {
     (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "application/json")], BODY).into_response()
 }
 
-/// The next connection, once there is room for it.
-async fn accept(
-    tcp: &TcpListener,
-    room: &Arc<Semaphore>,
-    silent: &Silent,
-) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
-    let (stream, peer) = next(tcp).await;
-    let place = match room.clone().try_acquire_owned() {
-        Ok(place) => Some(place),
-        Err(_) => {
-            silent.cut_oldest();
-            // The semaphore is never closed: there is always a permit in the end.
-            room.clone().acquire_owned().await.ok()
-        }
-    };
-    (stream, peer, place)
+/// Room for a connection, once there is some.
+async fn place(room: &Arc<Semaphore>, silent: &Silent) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = room.clone().try_acquire_owned() {
+        return Some(place);
+    }
+    silent.cut_oldest();
+    // The semaphore is never closed: there is always a permit in the end.
+    room.clone().acquire_owned().await.ok()
 }
 
 async fn next(tcp: &TcpListener) -> (TcpStream, IpAddr) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ruko_core::config::TlsConfig;
 use ruko_core::exit::chain;
 use ruko_core::{Fault, Hint};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -38,7 +38,10 @@ impl Tls {
     }
 
     /// The handshake.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         self.acceptor.accept(stream).await
     }
 }

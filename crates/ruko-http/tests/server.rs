@@ -29,6 +29,7 @@ fn router(name: &'static str) -> Router {
     Router::new()
         .route("/name", get(async move || name))
         .route("/who", get(who))
+        .route("/large", get(async || vec![0_u8; 32 << 20]))
         .route("/defect", get(defect))
 }
 
@@ -128,6 +129,76 @@ fn one_client_cannot_take_every_connection() {
     let proxied = start(&runtime, &listen(bounds));
     let mut open: Vec<TcpStream> = (0..5).map(|_| connect(proxied)).collect();
     open.iter_mut().for_each(|stream| drop(ask(stream, "/name", "")));
+}
+
+#[test]
+fn a_hangup_is_no_end() {
+    let runtime = Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    let mut stop = std::pin::pin!(ruko_http::told_to_stop().unwrap());
+    let send = |signal: &str| {
+        let pid = std::process::id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &*pid]).status().unwrap().success());
+    };
+    send("-HUP");
+    let at_once = async { tokio::time::timeout(Duration::ZERO, stop.as_mut()).await };
+    assert!(runtime.block_on(at_once).is_err());
+    send("-TERM");
+    let soon = async { tokio::time::timeout(Duration::from_secs(20), stop.as_mut()).await };
+    runtime.block_on(soon).unwrap();
+}
+
+/// A connection from another address of the loopback.
+fn connect_from(runtime: &Runtime, from: &str, address: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+    let _entered = runtime.enter();
+    let stream = runtime.block_on(socket.connect(address)).unwrap().into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+#[test]
+fn who_has_all_that_one_may_have_pushes_nobody_out() {
+    let runtime = Runtime::new().unwrap();
+    let bounds = Bounds { places: 2, of_one: 1, first_head: LONG, next_head: LONG, ..Bounds::default() };
+    let address = start(&runtime, &Listen { trusted_proxies: vec![], ..listen(bounds) });
+    let mut other = connect_from(&runtime, "127.0.0.2", address);
+    let mut own = connect(address);
+    own.write_all(b"GET /name HTTP/1.1\r\n").unwrap();
+    let refused = connect(address).read(&mut [0]);
+    assert!(matches!(refused, Ok(0)) || refused.is_err(), "{refused:?}");
+    assert_eq!(ask(&mut other, "/name", ""), "first", "it was there before");
+    own.write_all(b"Host: x\r\n\r\n").unwrap();
+    assert_eq!(own.read(&mut [0]).unwrap(), 1);
+}
+
+#[test]
+fn clients_that_do_not_read_keep_nobody_out() {
+    let runtime = Runtime::new().unwrap();
+    let bounds = Bounds { places: 2, write: Duration::from_millis(300), ..Bounds::default() };
+    let address = start(&runtime, &listen(bounds));
+    let mut deaf = [connect(address), connect(address)];
+    for stream in &mut deaf {
+        stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        // It is a place that is heard of.
+        stream.read_exact(&mut [0]).unwrap();
+    }
+    assert_eq!(ask(&mut connect(address), "/name", ""), "first");
+
+    let (certificate, root) = Certificate::new();
+    let bounds = Bounds { places: 1, ..bounds };
+    let address = start(&runtime, &Listen { tls: Some(certificate.files.clone()), ..listen(bounds) });
+    runtime.block_on(async {
+        let mut deaf = connect_tls(address, &root).await.unwrap();
+        deaf.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        deaf.read_u8().await.unwrap();
+        let asked = async { ask_tls(&mut connect_tls(address, &root).await.unwrap()).await };
+        let answer = tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap();
+        assert!(answer.ends_with("first"), "{answer}");
+        drop(deaf);
+    });
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::io::{BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::mpsc::channel;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use ruko_api_types::log::LogSource;
@@ -151,6 +152,38 @@ fn a_dyno_that_hangs_up() {
 }
 
 #[test]
+fn a_dyno_that_dies_over_a_request_does_not_get_it_again() {
+    let (sender, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    // The second request on a connection is too much, after a while of work.
+    let dyno = Dyno::raw(move |stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut stream = stream;
+        for number in 0..2 {
+            if Request::read(&mut reader).is_none() {
+                return;
+            }
+            count.fetch_add(1, Ordering::SeqCst);
+            if number == 0 {
+                stream.write_all(&answer("200 OK", "yes")).unwrap();
+            }
+        }
+        let _ = gate.lock().unwrap().recv_timeout(Duration::from_millis(500));
+        let _ = stream.shutdown(Shutdown::Both);
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    // On one connection, since the next request on it comes when the dyno's is free again.
+    let mut client = world.client();
+    assert_eq!(client.get("shop.test", "/").answer().text(), "yes");
+    assert_eq!(client.get("shop.test", "/x").answer().status, 503);
+    logged(&world, "H13", "Connection closed without response", 503);
+    assert_eq!((asked.load(Ordering::SeqCst), dyno.accepted()), (2, 1));
+    drop(sender);
+}
+
+#[test]
 fn a_dyno_that_does_not_speak_http() {
     for nonsense in
         ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\nbad header\r\n\r\n"]
@@ -173,6 +206,63 @@ fn an_answer_with_too_large_a_head() {
         let _ = stream.write_all(head.as_bytes());
     });
     let world = World::shop(vec![routed(1, dyno.address)]);
+    expect(&world, "H17", "Poorly formatted HTTP response", 503);
+}
+
+#[test]
+fn a_head_without_end() {
+    let (sender, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    // Each hint may be as long as a head.
+    let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(40_000));
+    let dyno = after_request(move |stream| {
+        let _ = stream.write_all(hint.repeat(2).as_bytes());
+        let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(80_000)).as_bytes());
+        let _ = gate.lock().unwrap().recv();
+    });
+    let world = World::with("first_byte_seconds = 60\n");
+    world.put(RoutedApp { dynos: vec![routed(1, dyno.address)], ..app("shop", &["shop.test"]) });
+    let mut client = world.client();
+    client.get("shop.test", "/x");
+    let statuses = [(); 3].map(|()| client.head().unwrap().status);
+    assert_eq!(statuses, [103, 103, 503]);
+    logged(&world, "H17", "Poorly formatted HTTP response", 503);
+    drop(sender);
+}
+
+#[test]
+fn a_dyno_that_says_its_head_byte_by_byte() {
+    let (sender, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let dyno = after_request(move |stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
+        let gate = gate.lock().unwrap();
+        while gate.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout)
+            && stream.write_all(b"x").is_ok()
+        {}
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    expect(&world, "H12", "Request timeout", 503);
+    drop(sender);
+}
+
+#[test]
+fn a_connection_field_of_a_thousand_names() {
+    let names = |count| (0..count).map(|number| format!("x{number}")).collect::<Vec<_>>().join(",");
+    let many = names(1000);
+    let dyno = Dyno::start(move |request| {
+        let names = if request.line.contains("/x") { &many } else { "x-one" };
+        format!("HTTP/1.1 200 OK\r\nConnection: {names}\r\nX-One: 1\r\nContent-Length: 0\r\n\r\n")
+            .into_bytes()
+    });
+    let world = World::shop(vec![routed(1, dyno.address)]);
+    let ask = |names: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: {names}\r\n\r\n");
+        world.client().send(head).answer()
+    };
+    assert_eq!(ask(&names(1000)).status, 400);
+    let answer = ask(&names(32));
+    assert_eq!((answer.status, answer.field("x-one")), (200, String::new()));
     expect(&world, "H17", "Poorly formatted HTTP response", 503);
 }
 

@@ -123,6 +123,44 @@ fn another_router_takes_over_under_load_and_nobody_notices() {
 }
 
 #[test]
+fn the_router_that_takes_over_knows_what_the_one_before_it_knew() {
+    let dyno = Dyno::named("yes");
+    let mut world = World::new();
+    // The copy on disk is not written with every change.
+    for name in ["shop", "blog", "wiki"] {
+        let host = format!("{name}.test");
+        world.put(RoutedApp { dynos: vec![routed(1, dyno.address)], ..app(name, &[&host]) });
+    }
+    world.api.down(true);
+    let next = Router::start(world.dir.path(), &["--upgrade"]);
+    assert!(std::mem::replace(&mut world.router, next).ended().success());
+    assert_eq!(world.get("wiki.test", "/").text(), "yes");
+}
+
+#[test]
+fn metrics_are_those_of_the_router_that_took_over() {
+    let (dyno, gate, asked) = gated();
+    let mut world =
+        World::with("first_byte_seconds = 60\nshutdown_seconds = 60\nmetrics_listen = '127.0.0.1:0'\n");
+    world.put(RoutedApp { dynos: vec![routed(1, dyno.address)], ..app("shop", &["shop.test"]) });
+    assert_eq!(world.get("shop.test", "/").text(), "done");
+    let mut slow = world.client();
+    slow.get("shop.test", "/slow");
+    asked.recv().unwrap();
+    let mut kept = Client::connect(world.router.metrics.unwrap());
+    assert_eq!(kept.get("metrics", "/metrics").answer().status, 200);
+    let next = Router::start(world.dir.path(), &["--upgrade"]);
+    let mut before = std::mem::replace(&mut world.router, next);
+    assert!(kept.rest().0.is_empty(), "it is closed");
+    let requests = || world.router.metric("openruko_router_requests_total{status=\"2xx\"}");
+    eventually("the new one's", || (0..50).all(|_| requests() == Some(0.0)));
+    assert!(before.is_running(), "a request is open there");
+    gate.send(()).unwrap();
+    assert_eq!(slow.answer().text(), "done");
+    assert!(before.ended().success());
+}
+
+#[test]
 fn a_stream_of_http2_ends_before_the_router_does() {
     let (dyno, gate, asked) = gated();
     let mut world = World::with("first_byte_seconds = 30\nshutdown_seconds = 30\n");

@@ -9,6 +9,7 @@ mod world;
 
 mod bodies;
 mod codes;
+mod http2;
 mod life;
 mod limits;
 mod routing;

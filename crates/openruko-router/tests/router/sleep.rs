@@ -41,6 +41,26 @@ fn a_request_wakes_an_app_and_is_answered() {
 }
 
 #[test]
+fn a_request_that_comes_while_a_woken_app_boots_waits_as_long() {
+    let dyno = Dyno::named("good morning");
+    let world = World::with("wake_seconds = 60\n");
+    world.put(asleep());
+    let mut first = world.client();
+    first.get("shop.test", "/first");
+    world.api.wakes(1);
+    // It is not asleep any more, and takes longer than a switch of dynos does.
+    world.put(app("shop", &["shop.test"]));
+    let mut second = world.client();
+    second.get("shop.test", "/second");
+    let asked = Instant::now();
+    eventually("time", || asked.elapsed() > Duration::from_secs(6));
+    world.put(RoutedApp { dynos: vec![routed(1, dyno.address)], ..app("shop", &["shop.test"]) });
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.answer().text(), "good morning");
+    }
+}
+
+#[test]
 fn an_app_is_woken_although_the_api_was_down() {
     let dyno = Dyno::named("good morning");
     let world = World::with("wake_seconds = 20\n");
