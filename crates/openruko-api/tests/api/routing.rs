@@ -174,6 +174,7 @@ fn an_app_that_slept_for_a_moment_gets_requests_as_before() {
     assert_eq!(before.len(), 1);
     matt.patch("/apps/shop/web-settings", json!({ "idle_after_seconds": 3600 })).with(200);
     world.execute("UPDATE apps SET active_at = active_at - 7200000 WHERE name = $1", &["shop"]);
+    router.activity(&Activity::default()).unwrap();
     let told = until(&router, "it sleeps", |app| app.web == WebState::Asleep);
     assert!(told.dynos.is_empty() && router.wake(&told.app.id).unwrap());
     assert_eq!(shop(&router).dynos, before);
