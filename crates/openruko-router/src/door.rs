@@ -350,7 +350,9 @@ impl Connection {
                 () = sleep_until(idle_since + self.idle()), if streams.is_empty() => break,
                 // A stream may have ended for its request long before the client takes what is kept of the answer.
                 () = sleep_until(look) => {
-                    let patience = self.router().settings.rolling.saturating_sub(wire.stuck());
+                    // Twice as long: a slow client of TLS takes records of what waits, and the kernel tells of room
+                    // only where there is much of it.
+                    let patience = (self.router().settings.rolling * 2).saturating_sub(wire.stuck());
                     if patience.is_zero() {
                         tracing::debug!(peer = %self.peer, "takes nothing");
                         break;

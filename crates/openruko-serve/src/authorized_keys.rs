@@ -42,7 +42,10 @@ pub(crate) fn write(context: &Context, file: Option<PathBuf>) -> Result<Exit, Fa
     let path = target(&path)?;
     make_directory(&path)?;
     // One lock for the whole run, from before the question: whoever asked first would else write last.
-    let lock = Lock::take(&beside(&path))?;
+    let lock = Lock::take(&beside(&path)).map_err(|why| {
+        Fault::from(why)
+            .hint(format!("if another user made it in an earlier run: rm {}", beside(&path).display()))
+    })?;
     let section = section(context)?;
     let old = read(&path)?;
     let Parts { before, inside, after } = split(&old.bytes).map_err(|why| unusable(&path, why))?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ruko_core::{Fault, Hint};
 use ruko_lxc::net::Filter;
@@ -18,28 +18,46 @@ const CALLERS: [&str; 2] = ["git", "openruko"];
 
 /// Held by whoever changes bridge or filter.
 pub(crate) fn lock() -> Result<Lock, Fault> {
+    Ok(Lock::take(&lock_file()?)?)
+}
+
+fn lock_file() -> Result<PathBuf, Fault> {
     let run = Path::new("/run/openruko");
     fs::create_dir_all(run).at("create", run)?;
-    Ok(Lock::take(&run.join("setup.lock"))?)
+    Ok(run.join("setup.lock"))
 }
 
 /// Loads the filter where it is gone: `nft flush ruleset`, with which the usual nftables.conf begins, takes it along.
 pub(crate) fn ensure(settings: &Settings) -> Result<(), Fault> {
-    let bridge = settings.bridge.as_str();
-    let is_there = || netfilter::is_there(bridge).fault("cannot ask the kernel for its packet filter");
-    if is_there()? {
-        return Ok(());
+    if is_there(settings)? { Ok(()) } else { load_again(settings, lock()?) }
+}
+
+/// The same, without waiting for somebody who is at it just now. Says whether the filter is there.
+pub(crate) fn look_after(settings: &Settings) -> Result<bool, Fault> {
+    if is_there(settings)? {
+        return Ok(true);
     }
-    let _lock = lock()?;
-    if is_there()? {
+    let Some(lock) = Lock::try_take(&lock_file()?)? else { return Ok(false) };
+    load_again(settings, lock)?;
+    Ok(true)
+}
+
+fn is_there(settings: &Settings) -> Result<bool, Fault> {
+    netfilter::is_there(settings.bridge.as_str()).fault("cannot ask the kernel for its packet filter")
+}
+
+/// Unless somebody did while the lock was waited for.
+fn load_again(settings: &Settings, _lock: Lock) -> Result<(), Fault> {
+    if is_there(settings)? {
         return Ok(());
     }
     load(settings, &System)?;
     let mut err = std::io::stderr().lock();
     let _ = writeln!(
         err,
-        "{PROGRAM}: somebody had removed the packet filter of `{bridge}`; it is loaded again (`nft flush ruleset` \
-         takes it along)"
+        "{PROGRAM}: somebody had removed the packet filter of `{}`; it is loaded again (`nft flush ruleset` takes it \
+         along)",
+        settings.bridge.as_str()
     );
     Ok(())
 }

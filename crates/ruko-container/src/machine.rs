@@ -86,7 +86,7 @@ impl<'a> Machine<'a> {
         let slot = Slot::take(settings, layout)?;
         let entry = Entry::create(settings, &order.name)?;
         let mut machine = Self { settings, layout, order, work, slot, entry, running: None };
-        let laid_out = machine.lay_out(host_key).and_then(|()| machine.keep_apart());
+        let laid_out = machine.lay_out(host_key).and_then(|()| filter::ensure(settings));
         match laid_out.and_then(|()| machine.boot()) {
             Ok(()) => Ok(machine),
             Err(fault) => {
@@ -97,9 +97,9 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Sees to it that the packet filter is there.
-    pub(crate) fn keep_apart(&self) -> Result<(), Fault> {
-        filter::ensure(self.settings)
+    /// Sees to it that the packet filter is there; says whether it is.
+    pub(crate) fn is_kept_apart(&self) -> Result<bool, Fault> {
+        filter::look_after(self.settings)
     }
 
     fn limits(&self) -> Limits {

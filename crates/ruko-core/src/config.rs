@@ -422,8 +422,8 @@ pub struct ContainerConfig {
     /// Processor cores that one container may use, as a decimal number.
     #[serde(default = "default_cpus")]
     pub cpus: f64,
-    /// Connections that one container may have open to elsewhere at a time; a further one gets no answer. All containers
-    /// share the kernel's table of connections (`nf_conntrack_max`) with the host. 0: without a bound.
+    /// Connections that one container may have open to elsewhere at a time; a further one gets no answer. Look-ups of
+    /// names count apart, up to four times as many. All containers share the kernel's table of connections (`nf_conntrack_max`) with the host. 0: without a bound.
     #[serde(default = "default_connections")]
     pub connections: u32,
     /// The most that a caller may ask for: of seconds, memory, processes and disk. `slug_bytes` and

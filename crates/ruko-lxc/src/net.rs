@@ -92,7 +92,8 @@ pub struct Filter<'a> {
     pub nameservers: &'a [Ipv4Addr],
     /// How many containers there may be.
     pub slots: u32,
-    /// Connections of one container to elsewhere at a time; 0: without a bound.
+    /// Connections of one container to elsewhere at a time; 0: without a bound. Look-ups of names count apart, up to
+    /// four times as many: the kernel remembers each for half a minute.
     pub connections: u32,
     /// The users of this machine, besides root, who may open connections to containers.
     pub callers: &'a [u32],
@@ -122,13 +123,17 @@ impl Filter<'_> {
             accept(self.allow.iter().map(|net| Ipv4Net { address: net.network(), prefix: net.prefix }));
         let source = source_rule(self.subnet);
         let names = self.nameserver_rule();
-        let [flows, bound] = self.connection_rules();
+        let sets = self.counting_set("flows") + &self.counting_set("lookups");
+        let bound = match self.bound("flows", 1).as_str() {
+            "" => String::new(),
+            bound => format!("\t\t{bound}\n"),
+        };
         let closed = CLOSED.join(", ");
         let callers: String = self.callers.iter().map(|user| format!(", {user}")).collect();
         let _ = write!(
             text,
             "table inet {bridge} {{
-{flows}\tchain input {{
+{sets}\tchain input {{
 \t\ttype filter hook input priority filter; policy accept;
 \t\tiifname != \"{bridge}\" accept
 \t\tct state established,related accept
@@ -148,7 +153,7 @@ impl Filter<'_> {
 \t\t{source}
 \t\tmeta nfproto != ipv4 drop
 \t\tct state established,related accept
-{bound}{names}{allow}\t\tip daddr {{ {closed} }} drop
+{names}{bound}{allow}\t\tip daddr {{ {closed} }} drop
 \t\taccept
 \t}}
 \tchain postrouting {{
@@ -160,14 +165,19 @@ impl Filter<'_> {
         );
     }
 
-    /// A set that counts, and the rule that has it count and drops what is too much.
-    fn connection_rules(&self) -> [String; 2] {
-        let most = self.connections;
-        if most == 0 {
-            return [String::new(), String::new()];
+    fn counting_set(&self, name: &str) -> String {
+        if self.connections == 0 {
+            return String::new();
         }
-        let set = "\tset flows {\n\t\ttype ipv4_addr\n\t\tsize 1024\n\t\tflags dynamic\n\t}\n";
-        [set.to_owned(), format!("\t\tadd @flows {{ ip saddr ct count over {most} }} drop\n")]
+        format!("\tset {name} {{\n\t\ttype ipv4_addr\n\t\tsize 1024\n\t\tflags dynamic\n\t}}\n")
+    }
+
+    /// Has such a set count what comes so far, and drops what is too much.
+    fn bound(&self, set: &str, times: u32) -> String {
+        match self.connections.saturating_mul(times) {
+            0 => String::new(),
+            most => format!("add @{set} {{ ip saddr ct count over {most} }} drop"),
+        }
     }
 
     fn nameserver_rule(&self) -> String {
@@ -175,7 +185,12 @@ impl Filter<'_> {
         if servers.is_empty() {
             return String::new();
         }
-        format!("\t\tip daddr {{ {} }} meta l4proto {{ tcp, udp }} th dport 53 accept\n", servers.join(", "))
+        let lookup =
+            format!("\t\tip daddr {{ {} }} meta l4proto {{ tcp, udp }} th dport 53", servers.join(", "));
+        match self.bound("lookups", 4).as_str() {
+            "" => format!("{lookup} accept\n"),
+            bound => format!("{lookup} {bound}\n{lookup} accept\n"),
+        }
     }
 
     fn ports(&self, text: &mut String) {
@@ -278,6 +293,8 @@ mod tests {
             [
                 "iifname != \"rk-ab12\" accept",
                 "ct state established,related accept",
+                "ip daddr { 192.0.2.53 } meta l4proto { tcp, udp } th dport 53 add @lookups { ip saddr ct count over 28 } \
+                 drop",
                 "ip daddr { 192.0.2.53 } meta l4proto { tcp, udp } th dport 53 accept",
                 "drop",
             ]
@@ -312,29 +329,27 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_counted_before_anything_is_accepted_unless_there_is_no_bound() {
+    fn connections_and_lookups_are_counted_before_they_are_accepted_unless_there_is_no_bound() {
         let ruleset = filter(&[], &["192.0.2.53".parse().unwrap()]);
         let forward = chain(&ruleset, "forward");
         let at = |needle: &str| forward.iter().position(|line| line.contains(needle)).unwrap();
-        let bound = at("add @flows { ip saddr ct count over 7 } drop");
-        assert!(bound < at("th dport 53") && bound > at("iifname != \"rk-ab12\" accept"));
-        assert_eq!(
-            forward[bound - 1],
-            "ct state established,related accept",
-            "what is open is not counted anew"
-        );
+        let (lookups, bound) = (at("add @lookups"), at("add @flows { ip saddr ct count over 7 } drop"));
+        // What is open is not counted anew.
+        assert_eq!(forward[lookups - 1], "ct state established,related accept");
+        assert!(forward[lookups + 1].ends_with("th dport 53 accept") && bound == lookups + 2);
+        assert!(bound < at("ip daddr { 0.0.0.0/8"));
         let bridge: Bridge = "rk-ab12".parse().unwrap();
         let subnet = "10.200.7.1/24".parse().unwrap();
         let unbound = Filter {
             bridge: &bridge,
             subnet,
             allow: &[],
-            nameservers: &[],
+            nameservers: &["192.0.2.53".parse().unwrap()],
             slots: 2,
             connections: 0,
             callers: &[],
         };
-        assert!(!unbound.ruleset().contains("flows"));
+        assert!(!unbound.ruleset().contains("ct count") && !unbound.ruleset().contains("dynamic"));
     }
 
     #[test]

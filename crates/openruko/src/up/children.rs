@@ -219,27 +219,45 @@ impl Children {
     /// went well: who asks for the end once more is in a hurry.
     fn let_dynos_end(&mut self, mut stop_dynos: Command) -> bool {
         // The agent would start again what ends, and the router is to hand on nothing more.
-        let first = ["openruko-router", "openruko-host"].map(|name| self.pid_of(name));
-        for pid in first.into_iter().flatten() {
-            send(Signal::SIGTERM, &[pid]);
-            if !self.has_ended(pid) {
-                return false;
+        for name in ["openruko-router", "openruko-host"] {
+            self.forget_the_dead();
+            if let Some(pid) = self.pid_of(name) {
+                send(Signal::SIGTERM, &[pid]);
+                if !self.is_gone(name) {
+                    return false;
+                }
             }
         }
-        let stopping = spawn(stop_dynos.stderr(Stdio::inherit()));
-        stopping.is_ok_and(|(pid, _)| self.has_ended(pid))
+        let Ok((pid, _)) = spawn(stop_dynos.stderr(Stdio::inherit())) else { return false };
+        self.wait_until(|_, ended| ended.contains_key(&pid))
     }
 
     fn pid_of(&self, name: &str) -> Option<Pid> {
         self.children.iter().find(|child| child.name == name)?.pid
     }
 
-    /// Waits until a child has ended, unless something asks for the end once more.
-    fn has_ended(&mut self, pid: Pid) -> bool {
+    fn is_gone(&mut self, name: &str) -> bool {
+        self.wait_until(|children, _| children.pid_of(name).is_none())
+    }
+
+    /// Whoever ends now was meant to, or will not be started again.
+    fn forget_the_dead(&mut self) -> HashMap<Pid, End> {
+        let ended = ended_children();
+        for child in &mut self.children {
+            child.pid = child.pid.filter(|pid| !ended.contains_key(pid));
+        }
+        ended
+    }
+
+    /// Waits until this is so, as children end, unless something asks for the end once more.
+    fn wait_until(&mut self, is_so: impl Fn(&Self, &HashMap<Pid, End>) -> bool) -> bool {
         let deadline = Instant::now() + DYNOS_WITHIN;
         loop {
+            let ended = self.forget_the_dead();
+            if is_so(self, &ended) {
+                return true;
+            }
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Event::ChildEnded) if ended_children().contains_key(&pid) => return true,
                 Ok(Event::ChildEnded | Event::Ready(_)) => {}
                 Ok(Event::Stop) | Err(_) => return false,
             }

@@ -40,6 +40,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often is looked whether a dyno is still kept apart. Nobody else looks after it.
 const FILTER_TICK: Duration = Duration::from_secs(5);
 
+/// A container ends when the packet filter could not be loaded again for so long.
+const EXPOSED_TIME: Duration = Duration::from_secs(20);
+
 /// Runs one container.
 pub(crate) fn run(config: &Path) -> Result<Exit, Fault> {
     events::tell_of_panics();
@@ -83,6 +86,7 @@ fn session(config: &Path, caller: &mut Caller) -> Result<Exit, Fault> {
         deadline: deadline(begun, limits.seconds),
         kind: if host_public.is_some() { Kind::Login } else { Kind::Dyno },
         stop_at: None,
+        exposed_since: None,
     };
     let end = watch.live(host_public);
     // Before the destruction, which may take seconds: to the caller its connections break now.
@@ -254,6 +258,8 @@ struct Watch<'a> {
     kind: Kind,
     /// When a dyno that was asked to end is killed.
     stop_at: Option<Instant>,
+    /// Since when the packet filter is gone.
+    exposed_since: Option<Instant>,
 }
 
 impl Watch<'_> {
@@ -354,7 +360,7 @@ impl Watch<'_> {
             }
             if now >= tick {
                 tick = now + TICK;
-                self.machine.keep_apart()?;
+                self.keep_apart()?;
                 if let Some(by) = self.machine.sample().and_then(|sample| self.watchdog.tick(sample)) {
                     return Ok(End::Stopped(by));
                 }
@@ -393,7 +399,7 @@ impl Watch<'_> {
             let now = Instant::now();
             if now >= tick {
                 tick = now + FILTER_TICK;
-                self.machine.keep_apart()?;
+                self.keep_apart()?;
             }
             if now >= self.deadline {
                 return Ok(End::Stopped(self.watchdog.met_of(Limit::Time)));
@@ -403,6 +409,20 @@ impl Watch<'_> {
             }
         }
         Ok(self.dyno_ended(false))
+    }
+
+    /// Sees to it that the packet filter is there. What keeps that from being done may pass.
+    fn keep_apart(&mut self) -> Result<(), Fault> {
+        let why = match self.machine.is_kept_apart() {
+            Ok(true) => {
+                self.exposed_since = None;
+                return Ok(());
+            }
+            Ok(false) => Fault::try_again("somebody else has been loading the packet filter for long"),
+            Err(fault) => fault,
+        };
+        let since = *self.exposed_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < EXPOSED_TIME { Ok(()) } else { Err(why) }
     }
 
     /// Looks at a dyno for the last time; what is left of it is killed next.
