@@ -73,13 +73,11 @@ impl Site {
         }
         chown(self.dir.join("slugs"), Some(self.git.0), Some(self.git.1)).unwrap();
         let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        for file in fs::read_dir(crates.join("../lxc-templates")).unwrap().flatten() {
-            fs::copy(file.path(), self.dir.join("templates").join(file.file_name())).unwrap();
-        }
+        copy(&crates.join("../lxc-templates/."), &self.dir.join("templates"));
         let built = Path::new(env!("CARGO_BIN_EXE_openruko-host")).parent().unwrap();
         for (name, to) in [("ruko-dyno", "tools/ruko-dyno"), ("ruko-container", "ruko-container")] {
-            fs::copy(built.join(name), self.dir.join(to))
-                .unwrap_or_else(|e| panic!("build {name} first: {e}"));
+            assert!(built.join(name).exists(), "build {name} first");
+            copy(&built.join(name), &self.dir.join(to));
         }
         let dir = self.dir.display();
         let config = self.dir.join("config.toml");
@@ -113,6 +111,13 @@ impl Site {
         let list = list.map(|list| list.stdout).unwrap_or_default();
         serde_json::from_slice::<Vec<serde_json::Value>>(&list).map_or(0, |list| list.len())
     }
+}
+
+/// Copies files that are to be run. Not by this process: one that another test forks meanwhile would have them open to
+/// be written, and then they cannot be run (ETXTBSY, execve(2)).
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-r").args([from, to]).status().unwrap();
+    assert!(copied.success(), "{} is not there", from.display());
 }
 
 impl Drop for Site {

@@ -57,7 +57,8 @@ fn no_request_fails_meanwhile(world: &World) {
 
     app.set_config("COLOUR", "blue");
     assert_eq!(app.settled().1, "succeeded");
-    assert!(app.body("/env").contains("\"COLOUR\": \"blue\""));
+    // The router hears of the switch a moment after the API has it.
+    until("the config var is there", PATIENCE, || app.body("/env").contains("\"COLOUR\": \"blue\""));
 
     app.scale("web", 3);
     app.wait_for(&["web.1", "web.2", "web.3"]);
@@ -68,7 +69,7 @@ fn no_request_fails_meanwhile(world: &World) {
 
     let _ = app.call("POST", "/releases", &json!({ "release": "v2" }));
     assert_eq!(app.settled().1, "succeeded");
-    assert_eq!(app.body("/"), "version 1\n");
+    app.wait_for_body("/", "version 1\n");
 
     repo.commit(&[("version.txt", "3"), ("boot.txt", "crash")]);
     let refused = repo.push("seamless", &["main"]);

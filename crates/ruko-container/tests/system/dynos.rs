@@ -17,7 +17,7 @@ use ruko_core::dyno::DynoStart;
 use ruko_core::names::ImageName;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use crate::world::{ENDED, PATIENCE, Run, Site, only_child};
+use crate::world::{ENDED, PATIENCE, Run, Site, copy, only_child};
 
 mod bounds;
 mod endings;
@@ -44,8 +44,8 @@ impl Platform {
     fn with(container: &str, files: &[(&str, &str)]) -> Self {
         let site = Site::with(container, "");
         let built = PathBuf::from(env!("CARGO_BIN_EXE_ruko-container")).with_file_name("ruko-dyno");
-        fs::copy(&built, site.dir.join("tools/ruko-dyno"))
-            .expect("`cargo build --package ruko-dyno` comes first");
+        assert!(built.exists(), "`cargo build --package ruko-dyno` comes first");
+        copy(&built, &site.dir.join("tools/ruko-dyno"));
         let slug = image(&site, 'a', files);
         Self { site, slug }
     }

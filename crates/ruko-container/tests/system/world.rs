@@ -65,9 +65,7 @@ impl Site {
         }
         fs::write(self.dir.join("hooks/pre-receive"), "#!/bin/sh\n").unwrap();
         let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../lxc-templates");
-        for file in fs::read_dir(templates).unwrap().flatten() {
-            fs::copy(file.path(), self.dir.join("templates").join(file.file_name())).unwrap();
-        }
+        copy(&templates.join("."), &self.dir.join("templates"));
         let dir = self.dir.display();
         let config = format!(
             "[container]\nstate_dir = \"{dir}/containers\"\ntemplate_dir = \"{dir}/templates\"\n\
@@ -194,6 +192,13 @@ impl Drop for Site {
         self.tool(&["teardown"]);
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Copies files that are to be run. Not by this process: one that another test forks meanwhile would have them open to
+/// be written, and then they cannot be run (ETXTBSY, execve(2)).
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-r").args([from, to]).status().unwrap();
+    assert!(copied.success(), "{} is not there", from.display());
 }
 
 pub(crate) fn subnet_is_free(third: u32) -> bool {
