@@ -42,10 +42,7 @@ pub(crate) fn write(context: &Context, file: Option<PathBuf>) -> Result<Exit, Fa
     let path = target(&path)?;
     make_directory(&path)?;
     // One lock for the whole run, from before the question: whoever asked first would else write last.
-    let lock = Lock::take(&beside(&path)).map_err(|why| {
-        Fault::from(why)
-            .hint(format!("if another user made it in an earlier run: rm {}", beside(&path).display()))
-    })?;
+    let lock = Lock::take(&beside(&path)).map_err(not_locked)?;
     let section = section(context)?;
     let old = read(&path)?;
     let Parts { before, inside, after } = split(&old.bytes).map_err(|why| unusable(&path, why))?;
@@ -189,6 +186,14 @@ fn make_directory(path: &Path) -> Result<(), PathError> {
     }
     DirBuilder::new().mode(DIR_MODE).create(dir).at("make the directory", dir)?;
     Ok(())
+}
+
+fn not_locked(why: PathError) -> Fault {
+    let is_file = || fs::symlink_metadata(&why.path).is_ok_and(|meta| meta.is_file());
+    let of_another = why.source.kind() == io::ErrorKind::PermissionDenied && is_file();
+    let mend = format!("another user made it in an earlier run: rm {}", why.path.display());
+    let fault = Fault::from(why);
+    if of_another { fault.hint(mend) } else { fault }
 }
 
 /// Not the file itself, which is replaced: a lock on it would be one on a file that is gone.
