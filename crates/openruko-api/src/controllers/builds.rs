@@ -96,9 +96,9 @@ async fn take_next(api: &Api) -> Answer<Option<Push>> {
         break;
     }
     db.commit().await?;
-    if !ended.is_empty() {
-        ended.iter().for_each(|(push, app, reason)| log_end(push, app, &Outcome::Failed(reason)));
-        api.tell_push_ended();
+    for (push, app, reason) in &ended {
+        log_end(push, app, &Outcome::Failed(reason));
+        api.tell_push_ended_of(&push.app_id);
     }
     Ok(taken)
 }

@@ -119,22 +119,24 @@ fn start(args: &UpArgs, install: &Install, state: &State, users: &host::Users) -
 
 /// What it warns of is for the admin to read.
 fn set_up_network(install: &Install, state: &State) -> Result<(), Fault> {
-    const WHAT: &str = "the network for containers cannot be set up";
-    let setup = Tool::new(install.container()).arg("--config").arg(state.config()).arg("setup");
-    let done = setup.into_command().status().fault(WHAT)?;
-    if done.success() { Ok(()) } else { Err(Fault::refused(WHAT).hint("the lines above say why")) }
+    let setup = ruko_container(install, state, "setup").into_command();
+    run_aloud(setup, "the network for containers cannot be set up")
 }
 
-fn ruko_container(install: &Install, state: &State, verb: &str) -> Result<(), ToolError> {
-    Tool::new(install.container()).arg("--config").arg(state.config()).arg(verb).run()
+fn ruko_container(install: &Install, state: &State, verb: &str) -> Tool {
+    Tool::new(install.container()).arg("--config").arg(state.config()).arg(verb)
+}
+
+/// Runs what says itself on stderr why it fails, and what it warns of.
+fn run_aloud(mut command: Command, failed: &str) -> Result<(), Fault> {
+    let done = command.status().fault(failed)?;
+    if done.success() { Ok(()) } else { Err(Fault::refused(failed).hint("the lines above say why")) }
 }
 
 /// Ends the dynos that an `openruko up` left behind that was killed.
 fn stop_dynos(install: &Install, state: &State) -> Result<(), Fault> {
-    const WHAT: &str = "dynos that still run cannot be stopped";
-    let Some(mut stop) = stop_command(install, state, &host::users()?)? else { return Ok(()) };
-    let stopped = stop.status().fault(WHAT)?;
-    if stopped.success() { Ok(()) } else { Err(Fault::refused(WHAT).hint("the lines above say why")) }
+    let Some(stop) = stop_command(install, state, &host::users()?)? else { return Ok(()) };
+    run_aloud(stop, "dynos that still run cannot be stopped")
 }
 
 /// The command that ends the dynos of this node, if it runs any.
@@ -167,7 +169,7 @@ pub(crate) fn teardown(args: &TeardownArgs) -> Result<Exit, Fault> {
     // Dynos outlive what started them; while they end, their keepers are needed.
     stop_dynos(&install, &state)?;
     host::remove_sudoers(&state)?;
-    ruko_container(&install, &state, "reap").fault("leftover containers cannot be removed")?;
+    ruko_container(&install, &state, "reap").run().fault("leftover containers cannot be removed")?;
     remove_network(&install, &state).fault("the network for containers cannot be removed")?;
     Ok(Exit::Ok)
 }
@@ -176,7 +178,7 @@ pub(crate) fn teardown(args: &TeardownArgs) -> Result<Exit, Fault> {
 fn remove_network(install: &Install, state: &State) -> Result<(), ToolError> {
     let deadline = Instant::now() + GONE_WITHIN;
     loop {
-        match ruko_container(install, state, "teardown") {
+        match ruko_container(install, state, "teardown").run() {
             Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(100)),
             done => return done,
         }
